@@ -1,0 +1,82 @@
+//! Planted bugs, for tests only: a check that cannot fail shows nothing, so each model and each promise of the simulation
+//! has a canary that must make it fail. Outside of tests [`planted`] is a constant and nothing of this is compiled in.
+
+/// A bug that a test can plant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Canary {
+    /// The free list's head keeps its tag (ABA).
+    UntaggedHead,
+    /// A registration does not raise the floor: words of two incarnations can be equal.
+    WordReuse,
+    /// A marker that finds its leaf bit set trusts it to be visible above.
+    TrustedLeaf,
+    /// The announcer does not fence between its word and `armed`.
+    NoAnnouncerFence,
+    /// The announcer does not fence between its mark and the alarm.
+    NoWakeFence,
+    /// The thread does not read the word again after it armed a record.
+    NoSecondLook,
+    /// The thread arms without a fence before its second look.
+    NoArmFence,
+    /// The thread does not fence between its alarm and the last look at the bitmap.
+    NoSleepFence,
+    /// A registration completed by a helper is not reported by it.
+    SilentHelper,
+    /// The loser of a race for an id keeps its record.
+    LoserKeepsRecord,
+    /// The thread takes a due host without a CAS.
+    BlindTake,
+    /// The thread frees without removing the index entry first.
+    FreeBeforeUnindex,
+    /// A host leaves a tick early.
+    Early,
+    /// A due host is dropped.
+    Lost,
+    /// A leave is handed out twice.
+    Double,
+    /// A leave to be retried is forgotten.
+    ForgottenRetry,
+    /// Announcers do not cap their stamps by the horizon.
+    UncappedStamp,
+    /// Close does not wake the thread.
+    SilentClose,
+    /// A drain does not tell the thread that the queue has room.
+    SilentDrain,
+}
+
+/// Whether the bug is planted.
+#[cfg(not(test))]
+pub(crate) const fn planted(_: Canary) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(crate) use planting::{planted, with};
+
+#[cfg(test)]
+mod planting {
+    use super::Canary;
+    use std::cell::Cell;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Canary>> = const { Cell::new(None) };
+    }
+
+    /// Whether the bug is planted on this thread.
+    pub(crate) fn planted(canary: Canary) -> bool {
+        PLANTED.with(|planted| planted.get() == Some(canary))
+    }
+
+    /// Runs `f` with the bug planted.
+    pub(crate) fn with<R>(canary: Canary, f: impl FnOnce() -> R) -> R {
+        struct Unplant;
+        impl Drop for Unplant {
+            fn drop(&mut self) {
+                PLANTED.with(|planted| planted.set(None));
+            }
+        }
+        PLANTED.with(|planted| planted.set(Some(canary)));
+        let _unplant = Unplant;
+        f()
+    }
+}

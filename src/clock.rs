@@ -1,0 +1,395 @@
+//! Clocks and observed time.
+//!
+//! **Observed time.** When the observer was the one who was away (its process stopped, the machine paused, the thread
+//! starved), the silence of the hosts says nothing about them. So wheel time = min(clock - away, horizon). At each look the
+//! thread publishes a horizon: the time up to which it stands for having looked. A look that comes after the horizon adds
+//! the excess to `away`, the time that counts against no host; no record is touched for it.
+//!
+//! The horizon is `look + watch + slack`, with watch = min(watchdog, min_interval / 2), and slack = min_interval / 4 within
+//! [2 ms, 250 ms]. It depends on nothing but the configuration and the time of the look, so that time means the same to
+//! every implementation of the wheel, however its lists look inside.
+//!
+//! **Stamps** round up and are capped by the horizon; the thread's clock and ages round down. The announcer loads the
+//! horizon, then `away`, then the clock. Held back between them it may stamp too early a time, never one before its call
+//! began, or too late a time, which the old horizon caps: wheel time at the late look that raised `away`.
+
+use std::collections::VecDeque;
+
+use crate::canary::{Canary, planted};
+pub(crate) use crate::config::Clock as ClockKind;
+use crate::config::Config;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::tick::{EPOCH, TICK_NS, Tick, tick_ceil, tick_floor, ticks_ceil};
+
+/// The greatest margin of the coarse clock. A lag beyond it means that the whole machine stood still; the horizon covers
+/// that.
+const MARGIN_NS_MAX: u64 = 50 * TICK_NS;
+
+/// What announcers read at every announce and the thread writes every few milliseconds at most: a line of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Published {
+    /// Nanoseconds that the wheel's time is behind the clock.
+    away_ns: AtomicU64,
+    /// No stamp is later than this.
+    horizon: AtomicU64,
+    /// What the coarse clock's reading is raised by.
+    margin_ns: AtomicU64,
+    closed: AtomicBool,
+}
+
+/// The clock of one wheel, shared by its announcers and its thread.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    published: Published,
+    kind: ClockKind,
+    /// The reading of the clock at which the wheel was opened; 0 for a manual one.
+    base_ns: u64,
+    /// The manual clock's time since open.
+    manual_ns: AtomicU64,
+}
+
+impl Clock {
+    pub(crate) fn new(kind: ClockKind) -> Clock {
+        let (base_ns, margin_ns) = match kind {
+            ClockKind::Manual => (0, 0),
+            ClockKind::Precise => (os::precise_ns(), 0),
+            ClockKind::Coarse => (os::precise_ns(), 2 * os::coarse_resolution_ns()),
+        };
+        Clock {
+            published: Published {
+                away_ns: AtomicU64::new(0),
+                horizon: AtomicU64::new(EPOCH),
+                margin_ns: AtomicU64::new(margin_ns),
+                closed: AtomicBool::new(false),
+            },
+            kind,
+            base_ns,
+            manual_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// The stamp of an announce that happens now.
+    pub(crate) fn stamp(&self) -> Tick {
+        // Acquire: pairs with the release in `Observer::look`; who sees a horizon sees the `away` raised before it.
+        let horizon = self.published.horizon.load(Ordering::Acquire);
+        // Acquire: keeps the clock's reading behind it. With a reading from before a raise and `away` from after it the
+        // stamp would lie in the past.
+        let away_ns = self.published.away_ns.load(Ordering::Acquire);
+        let ns = match self.kind {
+            // Relaxed: the margin only grows, and any value of it covers the lag known when it was stored.
+            ClockKind::Coarse => os::coarse_ns() + self.published.margin_ns.load(Ordering::Relaxed),
+            ClockKind::Precise => os::precise_ns(),
+            // Acquire: pairs with the release in `set_manual`.
+            ClockKind::Manual => self.manual_ns.load(Ordering::Acquire),
+        };
+        let stamp = tick_ceil(ns.saturating_sub(self.base_ns + away_ns));
+        if planted(Canary::UncappedStamp) { stamp } else { stamp.min(horizon) }
+    }
+
+    /// The clock's time since open as the thread reads it, `away` not taken off.
+    pub(crate) fn observe_ns(&self) -> u64 {
+        match self.kind {
+            ClockKind::Manual => self.manual_ns.load(Ordering::Acquire),
+            ClockKind::Coarse | ClockKind::Precise => os::precise_ns().saturating_sub(self.base_ns),
+        }
+    }
+
+    /// Wheel time now, in nanoseconds since open.
+    pub(crate) fn now_ns(&self) -> u64 {
+        // Acquire: as in `stamp`.
+        let horizon = self.published.horizon.load(Ordering::Acquire);
+        let away_ns = self.published.away_ns.load(Ordering::Acquire);
+        self.observe_ns().saturating_sub(away_ns).min((horizon.saturating_sub(EPOCH)).saturating_mul(TICK_NS))
+    }
+
+    /// The reading of `CLOCK_MONOTONIC` at wheel time `tick`, for the thread's timer.
+    pub(crate) fn reading_at(&self, tick: Tick) -> u64 {
+        // Relaxed: the thread's own.
+        let away_ns = self.published.away_ns.load(Ordering::Relaxed);
+        (tick.saturating_sub(EPOCH)).saturating_mul(TICK_NS).saturating_add(self.base_ns + away_ns)
+    }
+
+    /// Moves the manual clock forward; never back.
+    pub(crate) fn set_manual(&self, ns: u64) {
+        // Release: pairs with the acquire in `stamp`: who sees the new time sees what its setter did before. The setter
+        // holds the engine's lock, so there is one at a time.
+        let now = self.manual_ns.load(Ordering::Relaxed);
+        self.manual_ns.store(now.max(ns), Ordering::Release);
+    }
+
+    pub(crate) fn kind(&self) -> ClockKind {
+        self.kind
+    }
+
+    pub(crate) fn margin_ns(&self) -> u64 {
+        self.published.margin_ns.load(Ordering::Relaxed)
+    }
+
+    /// Raises the margin to the coarse clock's present lag and a millisecond.
+    pub(crate) fn measure_lag(&self) {
+        if self.kind != ClockKind::Coarse {
+            return;
+        }
+        // Precise first: a pause between the two makes the lag look smaller, never greater.
+        let precise = os::precise_ns();
+        let lag = precise.saturating_sub(os::coarse_ns());
+        let margin = (lag + TICK_NS).min(MARGIN_NS_MAX);
+        if margin > self.margin_ns() {
+            // Relaxed: see `stamp`.
+            self.published.margin_ns.store(margin, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        // Relaxed: callers that must see a close learned of it by other means; the thread fences before it sleeps.
+        self.published.closed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn close(&self) {
+        // Relaxed: the closer fences before it looks whether the thread sleeps, see `Shared::close`.
+        self.published.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The thread's side of observed time.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    /// Ticks between looks, `None` when the watchdog is off.
+    watch: Option<Tick>,
+    slack: Tick,
+    /// Publish a horizon that lies at least this much after the last one.
+    worth: Tick,
+    horizon: Tick,
+    away_ns: u64,
+    missed_ns: u64,
+    now_ns: u64,
+    /// The last raises of `away` while a host was known: the tick at which time stood still, and `missed_ns` after it.
+    raises: VecDeque<(Tick, u64)>,
+}
+
+impl Observer {
+    const RAISES_KEPT: usize = 64;
+
+    pub(crate) fn new(config: &Config) -> Observer {
+        let min_interval = ticks_ceil(config.min_interval);
+        let watch = (!config.watchdog.is_zero()).then(|| ticks_ceil(config.watchdog).min(min_interval / 2).max(1));
+        Observer {
+            watch,
+            slack: (min_interval / 4).clamp(2, 250),
+            worth: if config.clock == ClockKind::Manual { 0 } else { 4 },
+            horizon: EPOCH,
+            away_ns: 0,
+            missed_ns: 0,
+            now_ns: 0,
+            raises: VecDeque::new(),
+        }
+    }
+
+    /// A look at the clock; `idle` says that no record is known, so nothing was missed. Returns the observer's tick.
+    pub(crate) fn look(&mut self, clock: &Clock, idle: bool) -> Tick {
+        // Never backwards, whatever the clock does.
+        let ns = clock.observe_ns().saturating_sub(self.away_ns).max(self.now_ns);
+        self.now_ns = ns;
+        let mut publish = false;
+        match self.watch {
+            None => {
+                publish = self.horizon != Tick::MAX;
+                self.horizon = Tick::MAX;
+            }
+            Some(watch) => {
+                let horizon_ns = (self.horizon - EPOCH) * TICK_NS;
+                if ns > horizon_ns {
+                    self.raise(clock, ns - horizon_ns, idle);
+                    self.now_ns = horizon_ns;
+                    publish = true;
+                }
+                let next = tick_floor(self.now_ns) + watch + self.slack;
+                if publish || next >= self.horizon + self.worth {
+                    publish = true;
+                    self.horizon = next;
+                }
+            }
+        }
+        if publish {
+            // Release: pairs with the acquire in `Clock::stamp`; after `away`.
+            clock.published.horizon.store(self.horizon, Ordering::Release);
+        }
+        self.tick()
+    }
+
+    fn raise(&mut self, clock: &Clock, excess_ns: u64, idle: bool) {
+        self.away_ns += excess_ns;
+        // Release: pairs with the acquire of `away` in `stamp`; a clock reading that follows it is not from before this.
+        clock.published.away_ns.store(self.away_ns, Ordering::Release);
+        if !idle {
+            self.missed_ns += excess_ns;
+            if self.raises.len() == Self::RAISES_KEPT {
+                self.raises.pop_front();
+            }
+            self.raises.push_back((self.horizon, self.missed_ns));
+        }
+    }
+
+    /// Wheel time at the last look, rounded down.
+    pub(crate) fn tick(&self) -> Tick {
+        tick_floor(self.now_ns)
+    }
+
+    /// Wheel time at the last look, in nanoseconds since open.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// How late something is that was due at `tick`.
+    pub(crate) fn late_ns(&self, due: Tick) -> u64 {
+        self.now_ns.saturating_sub(due.saturating_sub(EPOCH).saturating_mul(TICK_NS))
+    }
+
+    /// Until when the thread may sleep at most.
+    pub(crate) fn next_look(&self) -> Option<Tick> {
+        self.watch.map(|watch| self.tick() + watch)
+    }
+
+    /// All time not counted while a host was known.
+    pub(crate) fn missed_ns(&self) -> u64 {
+        self.missed_ns
+    }
+
+    /// The time not counted since `tick`, as far back as the last raises tell.
+    pub(crate) fn missed_since_ns(&self, tick: Tick) -> u64 {
+        let before = self.raises.iter().rev().find(|(at, _)| *at < tick);
+        match (before, self.raises.front()) {
+            (Some((_, missed)), _) => self.missed_ns - missed,
+            (None, Some(_)) if self.raises.len() < Self::RAISES_KEPT => self.missed_ns,
+            // Older raises were forgotten: count from the oldest known.
+            (None, Some((_, oldest))) => self.missed_ns - oldest,
+            (None, None) => 0,
+        }
+    }
+}
+
+/// The system's clocks.
+#[cfg(not(loom))]
+mod os {
+    fn read(clock: libc::clockid_t) -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: writes to `time` only. It cannot fail: both clocks exist on every supported kernel.
+        unsafe { libc::clock_gettime(clock, &mut time) };
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    }
+
+    /// `CLOCK_MONOTONIC_COARSE`: the time of the last kernel tick, from memory.
+    pub(super) fn coarse_ns() -> u64 {
+        read(libc::CLOCK_MONOTONIC_COARSE)
+    }
+
+    /// `CLOCK_MONOTONIC`.
+    pub(super) fn precise_ns() -> u64 {
+        read(libc::CLOCK_MONOTONIC)
+    }
+
+    pub(super) fn coarse_resolution_ns() -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: writes to `time` only.
+        unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+        time.tv_nsec as u64
+    }
+}
+
+/// Models run on the manual clock.
+#[cfg(loom)]
+mod os {
+    pub(super) fn coarse_ns() -> u64 {
+        unreachable!("models have a manual clock")
+    }
+    pub(super) use coarse_ns as precise_ns;
+    pub(super) use coarse_ns as coarse_resolution_ns;
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn observed(watchdog_ms: u64) -> (Clock, Observer) {
+        let config =
+            Config { clock: ClockKind::Manual, watchdog: Duration::from_millis(watchdog_ms), ..Config::default() };
+        (Clock::new(ClockKind::Manual), Observer::new(&config))
+    }
+
+    fn look(clock: &Clock, observer: &mut Observer, ms: u64) -> Tick {
+        clock.set_manual(ms * TICK_NS);
+        observer.look(clock, false) - EPOCH
+    }
+
+    #[test]
+    fn looks_in_time_leave_time_alone() {
+        let (clock, mut observer) = observed(1000);
+        look(&clock, &mut observer, 0);
+        for ms in (0..10_000).step_by(750) {
+            assert_eq!(look(&clock, &mut observer, ms), ms);
+        }
+        assert_eq!(observer.missed_ns(), 0);
+    }
+
+    #[test]
+    fn a_late_look_stops_time_at_the_horizon() {
+        let (clock, mut observer) = observed(1000);
+        look(&clock, &mut observer, 0);
+        assert_eq!(look(&clock, &mut observer, 10_000), 750);
+        assert_eq!(observer.missed_ns(), 9250 * TICK_NS);
+        assert_eq!(clock.stamp(), EPOCH + 750);
+        assert_eq!(look(&clock, &mut observer, 10_100), 850);
+    }
+
+    #[test]
+    fn a_stamp_is_never_beyond_the_horizon_published_before_it() {
+        let (clock, mut observer) = observed(1000);
+        look(&clock, &mut observer, 0);
+        clock.set_manual(60_000 * TICK_NS);
+        assert_eq!(clock.stamp(), EPOCH + 750);
+        assert_eq!(clock.now_ns(), 750 * TICK_NS);
+    }
+
+    #[test]
+    fn without_watchdog_time_is_the_clock() {
+        let (clock, mut observer) = observed(0);
+        look(&clock, &mut observer, 0);
+        assert_eq!(look(&clock, &mut observer, 86_400_000), 86_400_000);
+        assert_eq!(clock.stamp(), EPOCH + 86_400_000);
+        assert_eq!(observer.next_look(), None);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_is_held() {
+        let (clock, mut observer) = observed(1000);
+        look(&clock, &mut observer, 500);
+        assert_eq!(look(&clock, &mut observer, 400), 500);
+    }
+
+    #[test]
+    fn an_event_tells_the_time_not_counted_since_a_tick() {
+        let (clock, mut observer) = observed(1000);
+        look(&clock, &mut observer, 0);
+        look(&clock, &mut observer, 10_750); // 10 s missed at 750
+        look(&clock, &mut observer, 10_800);
+        look(&clock, &mut observer, 32_550 - 1000); // 20 s missed at 1550
+        assert_eq!(observer.missed_since_ns(EPOCH) / TICK_NS, 30_000);
+        assert_eq!(observer.missed_since_ns(EPOCH + 750) / TICK_NS, 30_000);
+        assert_eq!(observer.missed_since_ns(EPOCH + 751) / TICK_NS, 20_000);
+        assert_eq!(observer.missed_since_ns(EPOCH + 1551) / TICK_NS, 0);
+    }
+
+    #[test]
+    fn the_margin_covers_the_coarse_clock() {
+        let clock = Clock::new(ClockKind::Coarse);
+        clock.published.horizon.store(Tick::MAX, Ordering::Relaxed);
+        for _ in 0..10_000 {
+            clock.measure_lag();
+            let before = tick_floor(clock.observe_ns());
+            assert!(clock.stamp() + 1 >= before, "a stamp lies in the past by more than the margin covers");
+        }
+        assert!(clock.margin_ns() <= MARGIN_NS_MAX);
+    }
+}

@@ -1,0 +1,351 @@
+//! The dedicated thread: sleeps until something is due or someone wakes it, steps the engine, delivers.
+//!
+//! This is where the wheel meets the operating system: an epoll instance (mio), an eventfd to be woken by (mio's waker)
+//! and a timerfd, because epoll's own timeouts are a millisecond coarse. While no host is known the timer is off and the
+//! thread does not wake up at all.
+//!
+//! Also here: [`Stage`], which knows whether the observer is at work, so that `close` can wait for it; and [`Events`], the
+//! consumer's end of drain delivery.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token, Waker};
+
+use crate::config::Config;
+use crate::event::{Event, EventKind, Handler, Verdict};
+use crate::liveness::{Engine, Progress, Shared, Wake};
+use crate::sync::{Arc, Condvar, Mutex, lock};
+
+const WOKEN: Token = Token(0);
+const TIMER: Token = Token(1);
+
+impl Wake for Waker {
+    fn wake(&self) {
+        // It fails only if the eventfd's counter is full, and then the thread is woken already.
+        let _ = Waker::wake(self);
+    }
+}
+
+/// Whether the observer is at work on a wheel: the thread until it ends, or a caller of `advance`.
+#[derive(Default)]
+pub(crate) struct Stage {
+    busy: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stage {
+    /// Waits until nobody is at work, and is then the one who is.
+    pub(crate) fn enter(&self) -> StageGuard<'_> {
+        let mut busy = lock(&self.busy);
+        while *busy {
+            busy = self.changed.wait(busy).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        *busy = true;
+        StageGuard(self)
+    }
+
+    /// Waits until nobody is at work; false if that takes longer than `timeout`.
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
+        let until = Instant::now().checked_add(timeout);
+        let mut busy = lock(&self.busy);
+        while *busy {
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.changed.wait_timeout(busy, left.min(Duration::from_secs(3600)));
+            busy = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+/// Leaves the stage when dropped, also by a panic.
+pub(crate) struct StageGuard<'a>(&'a Stage);
+
+impl Drop for StageGuard<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.busy) = false;
+        self.0.changed.notify_all();
+    }
+}
+
+thread_local! {
+    /// The wheels whose callbacks run on this thread, the innermost last.
+    static CALLING: RefCell<Vec<*const Shared>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether the caller is inside a callback of this wheel.
+pub(crate) fn in_callback(shared: &Shared) -> bool {
+    CALLING.with_borrow(|calling| calling.contains(&std::ptr::from_ref(shared)))
+}
+
+/// Hands the engine's batch to the handler. Returns the number of calls.
+pub(crate) fn deliver(shared: &Shared, engine: &mut Engine, handler: &mut dyn Handler) -> usize {
+    let mut batch = engine.take_batch();
+    if batch.is_empty() {
+        return 0;
+    }
+    CALLING.with_borrow_mut(|calling| calling.push(std::ptr::from_ref(shared)));
+    let mut delivered = 0;
+    for event in &mut batch {
+        // No callback begins after a close was asked for, so that close need only wait for the one that runs.
+        if shared.clock.is_closed() {
+            break;
+        }
+        delivered += 1;
+        let verdict = call(shared, event, handler);
+        if event.kind == EventKind::Leave {
+            engine.answer(shared, event, verdict);
+        }
+    }
+    CALLING.with_borrow_mut(|calling| calling.pop());
+    engine.return_batch(batch);
+    delivered
+}
+
+fn call(shared: &Shared, event: &mut Event, handler: &mut dyn Handler) -> Verdict {
+    if event.kind == EventKind::Leave {
+        mark_superseded(shared, event);
+    }
+    let event = &*event;
+    let called = catch_unwind(AssertUnwindSafe(|| match event.kind {
+        EventKind::Leave => handler.leave(event),
+        EventKind::Suspect => {
+            handler.suspect(event);
+            Verdict::Done
+        }
+        EventKind::Recovered => {
+            handler.recovered(event);
+            Verdict::Done
+        }
+    }));
+    called.unwrap_or_else(|_| {
+        shared.thread.panics.add(1);
+        Verdict::Retry(Duration::ZERO)
+    })
+}
+
+/// Notes, just before the hand-out, whether the id has come back.
+fn mark_superseded(shared: &Shared, event: &mut Event) {
+    event.superseded = shared.is_superseded(event);
+    if event.superseded {
+        shared.thread.superseded.add_shared(1);
+    }
+}
+
+/// What the thread and the wheel's front share.
+pub(crate) struct Threaded {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stage: Arc<Stage>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Starts the thread. `delivery` gets each step's events.
+pub(crate) fn start(config: &Config, seed: u32, delivery: Delivery) -> io::Result<Threaded> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WOKEN)?;
+    let timer = Timer::new()?;
+    poll.registry().register(&mut SourceFd(&timer.0.as_raw_fd()), TIMER, Interest::READABLE)?;
+    let drained = matches!(delivery, Delivery::Queue(_));
+    let shared = Arc::new(Shared::new(config, drained, Box::new(waker), seed, u32::MAX));
+    let stage = Arc::new(Stage::default());
+    let observer = Observing { shared: shared.clone(), engine: Engine::new(config), delivery, poll, timer };
+    let entered = stage.clone();
+    *lock(&stage.busy) = true;
+    let spawned = without_signals(|| {
+        Builder::new().name("hostwheel".into()).stack_size(config.stack_size).spawn(move || {
+            let _stage = StageGuard(&entered);
+            observer.run();
+        })
+    });
+    Ok(Threaded { shared, stage, thread: spawned? })
+}
+
+/// Where a step's events go.
+pub(crate) enum Delivery {
+    Handler(Box<dyn Handler>),
+    /// The queue, and the eventfd that tells the consumer.
+    Queue(Arc<EventFd>),
+}
+
+impl Delivery {
+    /// Delivers what the last step made; returns how many events.
+    pub(crate) fn deliver(&mut self, shared: &Shared, engine: &mut Engine) -> usize {
+        match self {
+            Delivery::Handler(handler) => deliver(shared, engine, &mut **handler),
+            Delivery::Queue(signal) => {
+                let pushed = engine.take_pushed();
+                if pushed > 0 {
+                    signal.raise();
+                }
+                pushed
+            }
+        }
+    }
+}
+
+/// The thread's own.
+struct Observing {
+    shared: Arc<Shared>,
+    engine: Engine,
+    delivery: Delivery,
+    poll: Poll,
+    timer: Timer,
+}
+
+impl Observing {
+    fn run(mut self) {
+        let mut events = mio::Events::with_capacity(4);
+        while !self.shared.clock.is_closed() {
+            let progress = self.engine.step(&self.shared);
+            self.delivery.deliver(&self.shared, &mut self.engine);
+            if progress == Progress::More {
+                continue;
+            }
+            let alarm = self.engine.next_look();
+            self.timer.set(alarm.map_or(0, |tick| self.shared.clock.reading_at(tick)));
+            if !self.engine.may_sleep(&self.shared, alarm) {
+                continue;
+            }
+            // An interrupted wait is a wake-up like any other: the engine looks at the clock and finds nothing due.
+            let _ = self.poll.poll(&mut events, None);
+            self.engine.awake(&self.shared);
+            self.shared.thread.wake_ups.add(1);
+            self.shared.clock.measure_lag();
+        }
+    }
+}
+
+/// A timerfd on `CLOCK_MONOTONIC`.
+struct Timer(OwnedFd);
+
+impl Timer {
+    fn new() -> io::Result<Timer> {
+        // SAFETY: no memory is passed.
+        let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a descriptor of our own, just made.
+        Ok(Timer(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Fires when the clock reads `ns`; 0 switches it off. Setting it also takes back an expiration that nobody read.
+    fn set(&self, ns: u64) {
+        let value = libc::timespec {
+            tv_sec: (ns / 1_000_000_000) as libc::time_t,
+            tv_nsec: (ns % 1_000_000_000) as libc::c_long,
+        };
+        let spec = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        // SAFETY: reads `spec`. With a valid descriptor and time it does not fail.
+        unsafe { libc::timerfd_settime(self.0.as_raw_fd(), libc::TFD_TIMER_ABSTIME, &spec, std::ptr::null_mut()) };
+    }
+}
+
+/// Runs `f` with all signals blocked, so that a thread that it starts never runs the program's signal handlers.
+fn without_signals<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: plain data, written by the calls before it is read; they change this thread's mask and nothing else.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let result = f();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        result
+    }
+}
+
+/// An eventfd: readable while raised.
+pub(crate) struct EventFd(File);
+
+impl EventFd {
+    pub(crate) fn new() -> io::Result<EventFd> {
+        // SAFETY: no memory is passed.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a descriptor of our own, just made.
+        Ok(EventFd(unsafe { File::from_raw_fd(fd) }))
+    }
+
+    fn raise(&self) {
+        // It fails only when the counter is full, and then it is raised.
+        let _ = (&self.0).write(&1u64.to_ne_bytes());
+    }
+
+    fn lower(&self) {
+        // It fails only when it is not raised.
+        let _ = (&self.0).read(&mut [0; 8]);
+    }
+}
+
+/// The consumer's end of drain delivery, for programs with an event loop of their own.
+///
+/// The descriptor ([`AsFd`]) is readable while events wait. A drained leave must be answered with
+/// [`HostWheel::settle`](crate::HostWheel::settle); one that is not is handed out again after the settle timeout. When the
+/// queue is full, due hosts wait; nothing is dropped. One consumer; the methods take `&mut self`.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use hostwheel::{Config, Clock, EventKind, HostWheel, Verdict};
+/// let config = Config { clock: Clock::Manual, watchdog: Duration::ZERO, ..Config::default() };
+/// let (wheel, mut events) = HostWheel::drained(config)?;
+/// wheel.announce("a", Duration::from_secs(1))?;
+/// wheel.advance(Duration::from_secs(2))?; // TTL: suspect
+/// wheel.advance(Duration::from_secs(3))?; // and grace: leave
+/// let mut drained = Vec::new();
+/// events.drain(&mut drained, 100);
+/// for event in &drained {
+///     if event.kind() == EventKind::Leave {
+///         wheel.settle(event.handle(), event.attempt(), Verdict::Done)?;
+///     }
+/// }
+/// # assert_eq!(drained.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Events {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) signal: Arc<EventFd>,
+}
+
+impl Events {
+    /// Moves at most `limit` waiting events to the end of `into` and returns how many. Never waits. After close it gives
+    /// out what was made before.
+    pub fn drain(&mut self, into: &mut Vec<Event>, limit: usize) -> usize {
+        let Some(queue) = &self.shared.queue else { return 0 };
+        // Lowered first: an event pushed after the last pop raises it again.
+        self.signal.lower();
+        let before = into.len();
+        while into.len() - before < limit {
+            let Some(mut event) = queue.pop() else { break };
+            if event.kind == EventKind::Leave {
+                mark_superseded(&self.shared, &mut event);
+            }
+            into.push(event);
+        }
+        if !queue.is_empty() {
+            self.signal.raise();
+        }
+        let drained = into.len() - before;
+        if drained > 0 {
+            self.shared.made_room();
+        }
+        drained
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signal.0.as_fd()
+    }
+}

@@ -1,0 +1,316 @@
+//! The front of the library: a wheel with its thread, or with a manual clock.
+
+use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::config::{Clock, Config};
+use crate::error::{
+    AdvanceError, AnnounceError, CloseError, LeaveError, LookupError, OpenError, RenewError, SettleError,
+};
+use crate::event::{Handler, Verdict};
+use crate::expiry::{self, Delivery, EventFd, Events, Stage, in_callback};
+use crate::liveness::{Announced, Engine, Interval, Outcome, Progress, Shared, Wake};
+use crate::record::Handle;
+use crate::stats::{HostStatus, HostView, Stats};
+use crate::sync::{Arc, Mutex, lock};
+use crate::tick::{EPOCH, TICK_NS};
+
+/// How long dropping a wheel waits for a running callback.
+const DROP_WAIT: Duration = Duration::from_secs(5);
+
+/// A set of hosts, and what tells which of them have gone.
+///
+/// All methods may be called from any thread, also inside callbacks; share the wheel in an `Arc`. What takes a host's id
+/// takes any 1 to [`LONGEST_ID`](crate::LONGEST_ID) bytes. Calls that name a known host take no lock, wait for nobody,
+/// allocate nothing (but for the index's own bookkeeping on a thread's first call) and cost O(1). A registration
+/// allocates the id and its index entry, and may wait while the index grows.
+///
+/// Dropping the wheel closes it, and waits up to 5 s for a callback that runs (not when dropped inside one).
+pub struct HostWheel {
+    shared: Arc<Shared>,
+    stage: Arc<Stage>,
+    observer: Observer,
+}
+
+/// Who steps the engine.
+enum Observer {
+    Thread(Mutex<Option<JoinHandle<()>>>),
+    Manual(Box<Mutex<Manual>>),
+}
+
+/// The engine of a wheel with a manual clock.
+struct Manual {
+    engine: Engine,
+    delivery: Delivery,
+}
+
+/// With a manual clock there is nobody to wake.
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(&self) {}
+}
+
+impl HostWheel {
+    /// Opens a wheel that calls `handler`, on a thread of its own, or with [`Clock::Manual`] inside
+    /// [`advance`](Self::advance).
+    ///
+    /// # Errors
+    /// The configuration is contradictory, or the system refuses a thread or a descriptor.
+    pub fn start(config: Config, handler: impl Handler) -> Result<HostWheel, OpenError> {
+        Self::open(&config, Delivery::Handler(Box::new(handler)))
+    }
+
+    /// Opens a wheel whose events wait in a queue until they are drained: for programs with an event loop of their own.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn drained(config: Config) -> Result<(HostWheel, Events), OpenError> {
+        let signal = Arc::new(EventFd::new()?);
+        let wheel = Self::open(&config, Delivery::Queue(signal.clone()))?;
+        let events = Events { shared: wheel.shared.clone(), signal };
+        Ok((wheel, events))
+    }
+
+    /// As [`start`](Self::start) with [`Clock::Manual`], whatever `config` says: the caller owns time, for tests and
+    /// simulations.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn manual(config: Config, handler: impl Handler) -> Result<HostWheel, OpenError> {
+        Self::start(Config { clock: Clock::Manual, ..config }, handler)
+    }
+
+    fn open(config: &Config, delivery: Delivery) -> Result<HostWheel, OpenError> {
+        config.check()?;
+        // Random per wheel, by the only source of randomness in std.
+        let seed = RandomState::new().hash_one(0u8) as u32;
+        if config.clock == Clock::Manual {
+            return Ok(Self::with_manual_clock(config, delivery, seed, u32::MAX));
+        }
+        let threaded = expiry::start(config, seed, delivery)?;
+        Ok(HostWheel {
+            shared: threaded.shared,
+            stage: threaded.stage,
+            observer: Observer::Thread(Mutex::new(Some(threaded.thread))),
+        })
+    }
+
+    pub(crate) fn with_manual_clock(config: &Config, delivery: Delivery, seed: u32, lives: u32) -> HostWheel {
+        let drained = matches!(delivery, Delivery::Queue(_));
+        let shared = Arc::new(Shared::new(config, drained, Box::new(Nobody), seed, lives));
+        let mut engine = Engine::new(config);
+        // The first look, so that time may pass from now on.
+        engine.step(&shared);
+        HostWheel {
+            shared,
+            stage: Arc::default(),
+            observer: Observer::Manual(Box::new(Mutex::new(Manual { engine, delivery }))),
+        }
+    }
+
+    /// The host `id` was heard, and will be again within `interval`, or says nothing about that ([`Interval::NONE`]).
+    ///
+    /// Registers the host if it is not known; renews it and takes over the interval, which may change at any announce, if
+    /// it is. The interval is clamped to the configured bounds.
+    ///
+    /// # Errors
+    /// The id's length, a full table, no memory, a closed wheel. Nothing has changed then.
+    pub fn announce(&self, id: impl AsRef<[u8]>, interval: impl Into<Interval>) -> Result<Announced, AnnounceError> {
+        self.announce_with(id, interval, Duration::ZERO, 0)
+    }
+
+    /// As [`announce`](Self::announce), for an announce heard `age` ago. One from before the last announce changes nothing.
+    ///
+    /// # Errors
+    /// As for [`announce`](Self::announce).
+    pub fn announce_seen(
+        &self,
+        id: impl AsRef<[u8]>,
+        interval: impl Into<Interval>,
+        age: Duration,
+    ) -> Result<Announced, AnnounceError> {
+        self.announce_with(id, interval, age, 0)
+    }
+
+    /// As [`announce_seen`](Self::announce_seen), with a number of the caller's that comes back with the host's events. It
+    /// is kept only if the outcome is [`Outcome::Registered`].
+    ///
+    /// # Errors
+    /// As for [`announce`](Self::announce).
+    pub fn announce_with(
+        &self,
+        id: impl AsRef<[u8]>,
+        interval: impl Into<Interval>,
+        age: Duration,
+        user_data: u64,
+    ) -> Result<Announced, AnnounceError> {
+        self.shared.announce(id.as_ref(), interval.into(), age, user_data)
+    }
+
+    /// The host was heard; its interval stays. The cheapest announce: one compare-and-swap.
+    ///
+    /// # Errors
+    /// The host has left, or was handed out as a leave: announce it by its id. Or the wheel is closed.
+    #[inline]
+    pub fn renew(&self, handle: Handle) -> Result<Outcome, RenewError> {
+        self.shared.renew(handle, Duration::ZERO)
+    }
+
+    /// As [`renew`](Self::renew), for a host heard `age` ago. News from before the last announce changes nothing.
+    ///
+    /// # Errors
+    /// As for [`renew`](Self::renew).
+    pub fn renew_seen(&self, handle: Handle, age: Duration) -> Result<Outcome, RenewError> {
+        self.shared.renew(handle, age)
+    }
+
+    /// The host says goodbye: it is removed at once and fires nothing. Returns its user data.
+    ///
+    /// # Errors
+    /// The id's length, an unknown host (also one that was handed out as a leave), a closed wheel.
+    pub fn leave(&self, id: impl AsRef<[u8]>) -> Result<u64, LeaveError> {
+        self.shared.leave(id.as_ref())
+    }
+
+    /// As [`leave`](Self::leave), by handle.
+    ///
+    /// # Errors
+    /// The host has left, or was handed out as a leave; or the wheel is closed.
+    pub fn leave_handle(&self, handle: Handle) -> Result<u64, LeaveError> {
+        self.shared.leave_handle(handle)
+    }
+
+    /// The handle of a host that is known and not handed out as a leave. Works after close as well.
+    ///
+    /// # Errors
+    /// The id's length, or an unknown host.
+    pub fn find(&self, id: impl AsRef<[u8]>) -> Result<Handle, LookupError> {
+        self.shared.find(id.as_ref())
+    }
+
+    /// What decides a host's fate. Works after close as well.
+    ///
+    /// # Errors
+    /// The host has left.
+    pub fn inspect(&self, handle: Handle) -> Result<HostStatus, LookupError> {
+        self.shared.inspect(handle)
+    }
+
+    /// Calls `f` for every host that is known and not handed out as a leave, until it breaks. Hosts that come or go
+    /// meanwhile may be missed; `f` may call the wheel. O(hosts). Works after close as well.
+    pub fn each(&self, f: impl FnMut(HostView<'_>) -> ControlFlow<()>) {
+        self.shared.each(f);
+    }
+
+    /// A snapshot of the counters. Works after close as well.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// Answers the attempt number `attempt` of a drained leave. Takes a lock that is held for a look-up only.
+    ///
+    /// # Errors
+    /// The wheel calls back instead; the leave was settled already, or another attempt is the current one; or the wheel is
+    /// closed.
+    pub fn settle(&self, handle: Handle, attempt: u32, verdict: Verdict) -> Result<(), SettleError> {
+        self.shared.settle(handle, attempt, verdict)
+    }
+
+    /// Moves a manual clock to `now`, counted from the opening, and does all that is due by then. Returns the number of
+    /// events delivered, or made if they are drained. A time before the present one counts as the present.
+    ///
+    /// An advance by more than the watchdog allows is a late look: the excess counts as time in which nobody watched. Set
+    /// the watchdog to 0, or advance to [`next_due`](Self::next_due) at most, to make all time count.
+    ///
+    /// # Errors
+    /// The wheel has a clock of its own; the caller is inside a callback; or the wheel is closed.
+    pub fn advance(&self, now: Duration) -> Result<usize, AdvanceError> {
+        let manual = self.manual_mode()?;
+        if self.shared.clock.is_closed() {
+            return Err(AdvanceError::Closed);
+        }
+        let _stage = self.stage.enter();
+        let Manual { engine, delivery } = &mut *lock(manual);
+        self.shared.clock.set_manual(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2).min(u64::MAX / 2));
+        self.shared.thread.wake_ups.add(1);
+        let mut events = 0;
+        while !self.shared.clock.is_closed() {
+            let progress = engine.step(&self.shared);
+            events += delivery.deliver(&self.shared, engine);
+            if progress == Progress::Rest {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
+    /// When to [`advance`](Self::advance) next at the latest, on the manual clock; `None` while no host is known. It is
+    /// never later than the watchdog allows.
+    ///
+    /// # Errors
+    /// As for [`advance`](Self::advance).
+    pub fn next_due(&self) -> Result<Option<Duration>, AdvanceError> {
+        let manual = self.manual_mode()?;
+        let _stage = self.stage.enter();
+        let Manual { engine, .. } = &*lock(manual);
+        let now_ns = self.shared.clock.observe_ns();
+        if self.shared.slab.any_marked() {
+            return Ok(Some(Duration::from_nanos(now_ns)));
+        }
+        let next = engine.next_look().map(|tick| self.shared.clock.reading_at(tick).max(now_ns));
+        Ok(next.map(Duration::from_nanos))
+    }
+
+    fn manual_mode(&self) -> Result<&Mutex<Manual>, AdvanceError> {
+        match &self.observer {
+            Observer::Thread(_) => Err(AdvanceError::Mode),
+            Observer::Manual(_) if in_callback(&self.shared) => Err(AdvanceError::InCallback),
+            Observer::Manual(manual) => Ok(manual),
+        }
+    }
+
+    /// Wheel time: time since the wheel was opened, less the time in which nobody watched. It stands still soon after the
+    /// last host has left. Works after close as well.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.shared.clock.now_ns())
+    }
+
+    /// Closes the wheel: from now on announces, renews, leaves and answers are refused, hosts still known get no leave, and
+    /// no callback runs once this returned `Ok`. Waits at most `timeout` for a callback that runs. May be called again.
+    ///
+    /// # Errors
+    /// The callback is still running, or the caller is inside one. The wheel closes all the same.
+    pub fn close(&self, timeout: Duration) -> Result<(), CloseError> {
+        self.shared.close();
+        if in_callback(&self.shared) {
+            return Err(CloseError::InCallback);
+        }
+        if !self.stage.wait(timeout) {
+            return Err(CloseError::Timeout);
+        }
+        if let Observer::Thread(thread) = &self.observer
+            && let Some(thread) = lock(thread).take()
+        {
+            // It has left the stage, which was its last act. A panic of it was reported by the panic hook.
+            let _ = thread.join();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for HostWheel {
+    fn drop(&mut self) {
+        // Nobody is left to tell about a callback that outlasts the wait.
+        let _ = self.close(DROP_WAIT);
+    }
+}
+
+impl std::fmt::Debug for HostWheel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let now_ms = (EPOCH + self.shared.clock.now_ns() / TICK_NS) - EPOCH;
+        f.debug_struct("HostWheel").field("live", &self.stats().live).field("now_ms", &now_ms).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! Tells a scheduler, exactly and cheaply, which of its hosts have gone.
+//!
+//! Hosts announce themselves every so often and say how often. A host that stops must leave, so that no work is sent to
+//! it. `hostwheel` schedules each host's expiry in a hierarchical timing wheel (G. Varghese and T. Lauck, "Hashed and
+//! Hierarchical Timing Wheels", SOSP 1987) in O(1) and without a lock on every announce, and a dedicated thread fires
+//! leave events within milliseconds of the moment they are due, never before.
+//!
+//! ```
+//! use std::time::Duration;
+//! use hostwheel::{Config, Event, HostWheel, Verdict};
+//!
+//! let wheel = HostWheel::start(Config::default(), |event: &Event| {
+//!     println!("{event}"); // remove the host, if event.handle() is still the one you know
+//!     Verdict::Done
+//! })?;
+//!
+//! // For every announce that arrives:
+//! let host = wheel.announce("10.0.0.7:8002", Duration::from_secs(30))?;
+//! // or, cheaper, by the handle that the first one returned:
+//! wheel.renew(host.handle)?;
+//! // A host that says goodbye fires nothing:
+//! wheel.leave("10.0.0.7:8002")?;
+//!
+//! wheel.close(Duration::from_secs(1))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it promises
+//!
+//! - **Never early:** no leave before last announce + TTL + min(grace, interval), where TTL is twice the announced interval,
+//!   in *observed time*: time in which the process was stopped or the thread starved counts against no host. With the
+//!   default coarse clock, stamps carry a margin that covers that clock's lag.
+//! - **Never late:** at most 2 ms and that margin after it, while the thread gets the processor.
+//! - **Exactly once** per incarnation of a host when the handler says [`Verdict::Done`], again when it asks for a retry.
+//! - **A handle names one incarnation for ever.** A host that comes back gets a new one; compare before you delete.
+//! - Announces, renews and leaves of known hosts take no lock, wait for nobody and allocate nothing.
+//!
+//! See [`HostWheel`] for the calls, [`Handler`] and [`Events`] for the two ways to get events, [`Config`] for the settings.
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+compile_error!(
+    "hostwheel needs Linux (timerfd, eventfd, CLOCK_MONOTONIC_COARSE); on other systems use the pure Go backend"
+);
+
+mod backstop;
+mod canary;
+mod clock;
+mod config;
+mod error;
+mod event;
+#[cfg(not(loom))]
+mod expiry;
+#[cfg(not(loom))]
+mod host_wheel;
+mod index;
+mod liveness;
+#[cfg(all(test, loom))]
+mod models;
+mod record;
+mod stats;
+mod sync;
+mod tick;
+mod wheel;
+
+pub use config::{Clock, Config, LONGEST, MOST_HOSTS};
+pub use error::{
+    AdvanceError, AnnounceError, CloseError, ConfigError, LONGEST_ID, LeaveError, LookupError, OpenError, RenewError,
+    SettleError,
+};
+pub use event::{Event, EventKind, Handler, HostId, Reason, Verdict};
+#[cfg(not(loom))]
+pub use expiry::Events;
+#[cfg(not(loom))]
+pub use host_wheel::HostWheel;
+pub use liveness::{Announced, Interval, Outcome};
+pub use record::Handle;
+pub use stats::{HostState, HostStatus, HostView, LATENESS_BOUNDS_MS, Stats};

@@ -1,0 +1,105 @@
+//! Leaves that were handed out and wait for an answer, or for their next attempt.
+//!
+//! A small table under a mutex, which callers hold for one look-up and never in a callback. In it are drained leaves from
+//! their hand-out on, and leaves whose callback asked for a retry.
+
+use std::collections::HashMap;
+
+use crate::error::SettleError;
+use crate::event::{Reason, Verdict};
+use crate::record::Handle;
+use crate::tick::{Tick, ticks_ceil};
+
+/// One leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    /// How many times it was handed out.
+    pub(super) attempt: u32,
+    pub(super) reason: Reason,
+    pub(super) phase: Phase,
+}
+
+/// What an outstanding leave waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The consumer's answer, until the tick.
+    Out(Tick),
+    /// The observer, who has yet to act on the answer.
+    Answered(Verdict),
+    /// The next attempt, at the tick.
+    Retry(Tick),
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(super) struct Outstanding(HashMap<Handle, Entry>);
+
+impl Outstanding {
+    pub(super) fn get(&self, handle: Handle) -> Option<Entry> {
+        self.0.get(&handle).copied()
+    }
+
+    pub(super) fn set(&mut self, handle: Handle, entry: Entry) {
+        self.0.insert(handle, entry);
+    }
+
+    pub(super) fn remove(&mut self, handle: Handle) {
+        self.0.remove(&handle);
+        // A burst of leaves must not be paid for ever.
+        if self.0.capacity() > 1024 && self.0.len() < self.0.capacity() / 8 {
+            self.0.shrink_to(self.0.len() * 2);
+        }
+    }
+
+    /// The consumer's answer to one attempt; only the first to the current attempt counts.
+    pub(super) fn settle(&mut self, handle: Handle, attempt: u32, verdict: Verdict) -> Result<(), SettleError> {
+        let entry = self.0.get_mut(&handle).ok_or(SettleError::Stale)?;
+        match entry.phase {
+            Phase::Out(_) if entry.attempt == attempt => {
+                entry.phase = Phase::Answered(verdict);
+                Ok(())
+            }
+            Phase::Answered(Verdict::Done) => Err(SettleError::Stale),
+            _ => Err(SettleError::Attempt),
+        }
+    }
+}
+
+/// How long after attempt number `attempt` the next one comes: what was asked for, or 1 s doubling to 60 s.
+pub(crate) fn backoff(attempt: u32, asked: std::time::Duration) -> Tick {
+    if asked.is_zero() { 1000 << attempt.saturating_sub(1).min(6) } else { ticks_ceil(asked) }
+        .clamp(1, if asked.is_zero() { 60_000 } else { Tick::MAX >> 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn back_off_doubles_to_a_minute_unless_told() {
+        let waits: Vec<Tick> = (1..=9).map(|attempt| backoff(attempt, Duration::ZERO)).collect();
+        assert_eq!(waits, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+        assert_eq!(backoff(u32::MAX, Duration::ZERO), 60_000);
+        assert_eq!(backoff(3, Duration::from_secs(120)), 120_000);
+        assert_eq!(backoff(3, Duration::from_nanos(1)), 1);
+    }
+
+    #[test]
+    fn one_answer_to_one_attempt() {
+        let handle = Handle::new(1, 1);
+        let mut table = Outstanding::default();
+        assert_eq!(table.settle(handle, 1, Verdict::Done), Err(SettleError::Stale));
+        let out = Entry { attempt: 2, reason: Reason::Ttl, phase: Phase::Out(5) };
+        table.set(handle, out);
+        assert_eq!(table.settle(handle, 1, Verdict::Done), Err(SettleError::Attempt));
+        assert_eq!(table.settle(handle, 3, Verdict::Done), Err(SettleError::Attempt));
+        assert_eq!(table.settle(handle, 2, Verdict::Retry(Duration::ZERO)), Ok(()));
+        assert_eq!(table.settle(handle, 2, Verdict::Done), Err(SettleError::Attempt), "answered already");
+        table.set(handle, out);
+        assert_eq!(table.settle(handle, 2, Verdict::Done), Ok(()));
+        assert_eq!(table.settle(handle, 2, Verdict::Done), Err(SettleError::Stale));
+        table.set(handle, Entry { phase: Phase::Retry(9), ..out });
+        assert_eq!(table.settle(handle, 2, Verdict::Done), Err(SettleError::Attempt), "answered already");
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the liveness layer on the manual clock.

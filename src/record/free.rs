@@ -1,0 +1,71 @@
+//! The free list: a Treiber stack of record indices (R. K. Treiber, 1986) with a tagged head.
+//!
+//! Anyone pops, the thread alone pushes. The head holds a tag that every pop changes, so a popper that was held back
+//! between reading a link and its CAS cannot take a head that meanwhile went and came back. The tag has 32 bits: it would
+//! take exactly 2^32 pops within one such pause to fool it.
+
+use super::slab::Slab;
+use crate::canary::{Canary, planted};
+use crate::sync::{AtomicU64, Ordering};
+
+/// The stack's head: tag in the upper half, index + 1 in the lower; 0 in the lower half is the empty list.
+pub(super) struct FreeList(AtomicU64);
+
+const TAG: u64 = 1 << 32;
+
+impl FreeList {
+    pub(super) fn new() -> FreeList {
+        FreeList(AtomicU64::new(0))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        // Relaxed: a guess, for the decision to wake the thread.
+        self.0.load(Ordering::Relaxed) as u32 == 0
+    }
+
+    /// Takes a record off the list.
+    pub(super) fn pop(&self, slab: &Slab) -> Option<u32> {
+        // Acquire, here and on both ends of the CAS: pairs with the release in `push`, whose link, generation and Free
+        // word the popper is going to read. Pops in between are read-modify-writes and carry that release on.
+        let mut head = self.0.load(Ordering::Acquire);
+        loop {
+            let index = (head as u32).checked_sub(1)?;
+            // Relaxed: written before the push. If the record was popped and reused meanwhile this reads rubbish, and the
+            // CAS fails by the tag.
+            let next = slab.record(index).position.load(Ordering::Relaxed);
+            let tag = if planted(Canary::UntaggedHead) { 0 } else { TAG };
+            let tagged = (head & !(TAG - 1)).wrapping_add(tag) | u64::from(next);
+            match self.0.compare_exchange_weak(head, tagged, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => return Some(index),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Puts a record on the list. The thread alone calls this.
+    pub(super) fn push(&self, slab: &Slab, index: u32) {
+        // Relaxed: the head is only compared; the link is published by the CAS.
+        let mut head = self.0.load(Ordering::Relaxed);
+        loop {
+            slab.record(index).position.store(head as u32, Ordering::Relaxed);
+            let pushed = head & !(TAG - 1) | u64::from(index + 1);
+            // Release: pairs with the acquire in `pop`.
+            match self.0.compare_exchange_weak(head, pushed, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// The indices on the list, from the top; for tests without concurrency.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn indices(&self, slab: &Slab) -> Vec<u32> {
+        let mut indices = Vec::new();
+        let mut link = self.0.load(Ordering::Relaxed) as u32;
+        while let Some(index) = link.checked_sub(1) {
+            indices.push(index);
+            link = slab.record(index).position.load(Ordering::Relaxed);
+        }
+        indices
+    }
+}

@@ -1,0 +1,188 @@
+//! The word: last announce, interval and state of a host in 64 bits, so that one CAS changes all three together.
+//!
+//! ```text
+//!  63                          25 24            3 2     0
+//! +------------------------------+---------------+-------+
+//! | last announce, 39 bits       | interval, 22  | state |
+//! | ticks: 17 years              | unit 1 + 21   |       |
+//! +------------------------------+---------------+-------+
+//! ```
+//!
+//! The interval's top bit is its unit: milliseconds (up to 34.9 minutes) or whole seconds, rounded up (up to 24 days).
+//! Zero is "no interval": the host TTL applies. An interval never loses a millisecond to the encoding, so a host can only
+//! be given more time than it asked for.
+
+use crate::tick::Tick;
+
+const STATE_BITS: u32 = 3;
+const INTERVAL_BITS: u32 = 22;
+const LAST_SHIFT: u32 = STATE_BITS + INTERVAL_BITS;
+const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
+const INTERVAL_MASK: u32 = (1 << INTERVAL_BITS) - 1;
+const SECONDS: u32 = 1 << (INTERVAL_BITS - 1);
+
+/// The last tick that the word can hold: 17 years of wheel time.
+const LAST_TICK: Tick = (1 << (64 - LAST_SHIFT)) - 1;
+
+/// What a record is at the moment. See the state diagram in the module above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// Nobody's; on the free list, or never used.
+    Free = 0,
+    /// Being filled by the registrant that popped it.
+    Reserved = 1,
+    /// A host within its TTL, as far as its last visit knows.
+    Live = 2,
+    /// A host past its TTL whose `suspect` event went out.
+    Suspect = 3,
+    /// Said goodbye, or lost the race for its id; waits for the thread to free it.
+    Left = 4,
+    /// Handed to the consumer as a leave.
+    Taken = 5,
+}
+
+/// An announce interval as the word holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cadence(u32);
+
+impl Cadence {
+    /// No interval: the host TTL applies.
+    pub(crate) const NONE: Cadence = Cadence(0);
+    /// The longest interval in milliseconds: a little over 24 days.
+    pub(crate) const LONGEST_MS: u64 = (SECONDS as u64 - 1) * 1000;
+    /// The longest interval held to the millisecond: 34.9 minutes.
+    const FINEST_MS: u64 = SECONDS as u64 - 1;
+
+    /// The shortest cadence that is not shorter than `ms`; 0 is no interval, beyond the range the longest.
+    pub(crate) fn from_ms(ms: u64) -> Cadence {
+        if ms <= Self::FINEST_MS {
+            Cadence(ms as u32)
+        } else {
+            let seconds = ms.div_ceil(1000).min(u64::from(SECONDS) - 1);
+            Cadence(SECONDS | seconds as u32)
+        }
+    }
+
+    /// Its length in milliseconds; 0 when there is none.
+    pub(crate) fn ms(self) -> u64 {
+        let value = u64::from(self.0 & (SECONDS - 1));
+        if self.0 & SECONDS == 0 { value } else { value * 1000 }
+    }
+
+    /// Whether the host announces without an interval.
+    pub(crate) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// The word of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    /// Puts the three together. `last` beyond the range is held at its end.
+    pub(crate) fn new(last: Tick, cadence: Cadence, state: State) -> Word {
+        let last = last.min(LAST_TICK);
+        Word(last << LAST_SHIFT | u64::from(cadence.0 & INTERVAL_MASK) << STATE_BITS | state as u64)
+    }
+
+    /// A word as it was loaded from a record.
+    pub(crate) fn from_bits(bits: u64) -> Word {
+        Word(bits)
+    }
+
+    /// The word as it is stored in a record.
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The tick of the last announce.
+    pub(crate) fn last(self) -> Tick {
+        self.0 >> LAST_SHIFT
+    }
+
+    /// The interval.
+    pub(crate) fn cadence(self) -> Cadence {
+        Cadence((self.0 >> STATE_BITS) as u32 & INTERVAL_MASK)
+    }
+
+    /// The state.
+    pub(crate) fn state(self) -> State {
+        match self.0 & STATE_MASK {
+            0 => State::Free,
+            1 => State::Reserved,
+            2 => State::Live,
+            3 => State::Suspect,
+            4 => State::Left,
+            // 6 and 7 are never stored.
+            _ => State::Taken,
+        }
+    }
+
+    /// The same host in another state.
+    pub(crate) fn with_state(self, state: State) -> Word {
+        Word(self.0 & !STATE_MASK | state as u64)
+    }
+
+    /// Whether the word is that of a host that can be announced.
+    pub(crate) fn is_alive(self) -> bool {
+        matches!(self.state(), State::Live | State::Suspect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [State; 6] = [State::Free, State::Reserved, State::Live, State::Suspect, State::Left, State::Taken];
+
+    #[test]
+    fn zeroed_memory_is_a_free_record() {
+        let word = Word::from_bits(0);
+        assert_eq!(word.state(), State::Free);
+        assert_eq!(word.last(), 0);
+        assert!(word.cadence().is_none());
+    }
+
+    #[test]
+    fn the_three_parts_do_not_touch_each_other() {
+        for last in [0, 1, crate::tick::EPOCH, LAST_TICK - 1, LAST_TICK] {
+            for ms in [0, 1, Cadence::FINEST_MS, Cadence::FINEST_MS + 1, Cadence::LONGEST_MS] {
+                for state in STATES {
+                    let word = Word::new(last, Cadence::from_ms(ms), state);
+                    assert_eq!(word.last(), last);
+                    assert_eq!(word.cadence(), Cadence::from_ms(ms));
+                    assert_eq!(word.state(), state);
+                    let left = word.with_state(State::Left);
+                    assert_eq!((left.last(), left.cadence()), (word.last(), word.cadence()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_interval_is_exact_to_34_9_minutes_and_then_rounds_up_to_seconds() {
+        assert_eq!(Cadence::from_ms(0), Cadence::NONE);
+        assert_eq!(Cadence::from_ms(1).ms(), 1);
+        assert_eq!(Cadence::from_ms(300_000).ms(), 300_000);
+        assert_eq!(Cadence::FINEST_MS, 2_097_151);
+        assert_eq!(Cadence::from_ms(2_097_151).ms(), 2_097_151);
+        assert_eq!(Cadence::from_ms(2_097_152).ms(), 2_098_000);
+        assert_eq!(Cadence::from_ms(2_098_000).ms(), 2_098_000);
+        assert_eq!(Cadence::from_ms(2_098_001).ms(), 2_099_000);
+        let day = 86_400_000;
+        assert_eq!(Cadence::from_ms(24 * day).ms(), 24 * day);
+        assert_eq!(Cadence::from_ms(Cadence::LONGEST_MS).ms(), Cadence::LONGEST_MS);
+        assert_eq!(Cadence::from_ms(u64::MAX).ms(), Cadence::LONGEST_MS);
+    }
+
+    #[test]
+    fn seventeen_years_fit_and_later_ticks_are_held_at_the_end() {
+        let year = 365 * 86_400_000;
+        let seventeen = crate::tick::EPOCH + 17 * year;
+        assert!(seventeen < LAST_TICK);
+        assert_eq!(Word::new(seventeen, Cadence::NONE, State::Live).last(), seventeen);
+        assert_eq!(Word::new(u64::MAX, Cadence::NONE, State::Live).last(), LAST_TICK);
+    }
+}

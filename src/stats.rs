@@ -1,0 +1,254 @@
+//! What the wheel counts, and what it tells of single hosts.
+
+use std::time::Duration;
+
+use crate::record::Handle;
+use crate::sync::{Ordering, StatU64};
+
+/// Upper bounds of the lateness counts, in milliseconds.
+pub const LATENESS_BOUNDS_MS: [u64; 17] =
+    [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
+
+/// A snapshot of the wheel's counters. They are read one after another while the wheel goes on, so sums may be off by
+/// what happened meanwhile. Counters never decrease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Hosts known and not handed out as a leave: live and suspect.
+    pub live: u64,
+    /// Of these, suspects.
+    pub suspect: u64,
+    /// Registrations since open.
+    pub registered: u64,
+    /// Polite leaves since open.
+    pub left: u64,
+    /// Leaves because the TTL and the grace passed; counted once, however often handed out.
+    pub leaves_ttl: u64,
+    /// Leaves because the host TTL and the grace passed.
+    pub leaves_host_ttl: u64,
+    /// Leaves of hosts that the back-stop found.
+    pub leaves_backstop: u64,
+    /// Suspect events.
+    pub suspects: u64,
+    /// Recovered events.
+    pub recoveries: u64,
+    /// Leaves handed out again.
+    pub retries: u64,
+    /// Panics in callbacks.
+    pub panics: u64,
+    /// Records that the wheel had lost and the back-stop found: 0 in a healthy system.
+    pub rescues: u64,
+    /// Leaves handed out after the id had come back.
+    pub superseded: u64,
+    /// Announces whose interval was clamped.
+    pub clamps: u64,
+    /// Leaves handed out or about to be, and not yet answered with `Done`.
+    pub outstanding: u64,
+    /// Due hosts that wait for room in the queue or among the outstanding leaves.
+    pub waiting: u64,
+    /// Time in which nobody watched, and which counted against no host.
+    pub away: Duration,
+    /// Wheel time since open.
+    pub now: Duration,
+    /// The coarse clock's margin at present.
+    pub margin: Duration,
+    /// Records that the thread looked at.
+    pub visits: u64,
+    /// Times the thread woke up (with a manual clock: was advanced).
+    pub wake_ups: u64,
+    /// Leaves at most as late as [`LATENESS_BOUNDS_MS`] says (cumulative), counted at their first hand-out.
+    pub lateness: [u64; LATENESS_BOUNDS_MS.len()],
+    /// Sum of all leaves' lateness.
+    pub lateness_sum: Duration,
+    /// The greatest lateness of a leave.
+    pub lateness_max: Duration,
+    /// Records in use or on the free list: the peak of hosts known at a time.
+    pub records: u64,
+}
+
+/// One counter with one writer at a time, readable from anywhere.
+#[derive(Debug)]
+pub(crate) struct Counter(StatU64);
+
+impl Default for Counter {
+    fn default() -> Self {
+        Counter(StatU64::new(0))
+    }
+}
+
+impl Counter {
+    /// Adds, as the only writer: no locked instruction.
+    pub(crate) fn add(&self, n: u64) {
+        // Relaxed: a statistic; it orders nothing and nothing is concluded from it.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Adds, from any thread.
+    pub(crate) fn add_shared(&self, n: u64) {
+        // Relaxed: see `add`.
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Replaces the value, as the only writer.
+    pub(crate) fn set(&self, n: u64) {
+        // Relaxed: see `add`.
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub(crate) fn get(&self) -> u64 {
+        // Relaxed: see `add`.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counters that announcers write; on a line of their own.
+#[derive(Debug, Default)]
+pub(crate) struct ProducerCounters {
+    pub(crate) registered: Counter,
+    pub(crate) left: Counter,
+    pub(crate) clamps: Counter,
+}
+
+/// Counters that the thread alone writes.
+#[derive(Debug, Default)]
+pub(crate) struct ThreadCounters {
+    pub(crate) suspect: Counter,
+    pub(crate) leaves_ttl: Counter,
+    pub(crate) leaves_host_ttl: Counter,
+    pub(crate) leaves_backstop: Counter,
+    pub(crate) suspects: Counter,
+    pub(crate) recoveries: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) panics: Counter,
+    pub(crate) rescues: Counter,
+    pub(crate) superseded: Counter,
+    pub(crate) outstanding: Counter,
+    pub(crate) waiting: Counter,
+    pub(crate) missed_ns: Counter,
+    pub(crate) visits: Counter,
+    pub(crate) wake_ups: Counter,
+    pub(crate) lateness: [Counter; LATENESS_BOUNDS_MS.len()],
+    pub(crate) lateness_sum_ns: Counter,
+    pub(crate) lateness_max_ns: Counter,
+}
+
+impl ThreadCounters {
+    /// Notes how late a leave is.
+    pub(crate) fn late(&self, lateness_ns: u64) {
+        let bucket = LATENESS_BOUNDS_MS.partition_point(|bound_ms| bound_ms * 1_000_000 < lateness_ns);
+        if let Some(counter) = self.lateness.get(bucket) {
+            counter.add(1);
+        }
+        self.lateness_sum_ns.add(lateness_ns);
+        self.lateness_max_ns.set(self.lateness_max_ns.get().max(lateness_ns));
+    }
+}
+
+/// Puts a snapshot together; the fields that no counter holds are the caller's.
+pub(crate) fn snapshot(producers: &ProducerCounters, thread: &ThreadCounters) -> Stats {
+    let leaves = [&thread.leaves_ttl, &thread.leaves_host_ttl, &thread.leaves_backstop].map(Counter::get);
+    let (registered, left) = (producers.registered.get(), producers.left.get());
+    let mut lateness = [0; LATENESS_BOUNDS_MS.len()];
+    let mut sum = 0;
+    for (cumulative, counter) in lateness.iter_mut().zip(&thread.lateness) {
+        sum += counter.get();
+        *cumulative = sum;
+    }
+    Stats {
+        live: registered.saturating_sub(left).saturating_sub(leaves.iter().sum()),
+        suspect: thread.suspect.get(),
+        registered,
+        left,
+        leaves_ttl: leaves[0],
+        leaves_host_ttl: leaves[1],
+        leaves_backstop: leaves[2],
+        suspects: thread.suspects.get(),
+        recoveries: thread.recoveries.get(),
+        retries: thread.retries.get(),
+        panics: thread.panics.get(),
+        rescues: thread.rescues.get(),
+        superseded: thread.superseded.get(),
+        clamps: producers.clamps.get(),
+        outstanding: thread.outstanding.get(),
+        waiting: thread.waiting.get(),
+        away: Duration::from_nanos(thread.missed_ns.get()),
+        visits: thread.visits.get(),
+        wake_ups: thread.wake_ups.get(),
+        lateness,
+        lateness_sum: Duration::from_nanos(thread.lateness_sum_ns.get()),
+        lateness_max: Duration::from_nanos(thread.lateness_max_ns.get()),
+        ..Stats::default()
+    }
+}
+
+/// What a host is at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HostState {
+    /// Within its TTL, or past it by less than the thread has noticed.
+    Live,
+    /// Past its TTL, within its grace.
+    Suspect,
+    /// Handed out as a leave that was not answered with `Done` yet.
+    Taken,
+}
+
+/// What decides one host's fate. Times are wheel time since open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostStatus {
+    /// The incarnation.
+    pub handle: Handle,
+    /// What it is.
+    pub state: HostState,
+    /// The effective interval; `None` if it announced without one.
+    pub interval: Option<Duration>,
+    /// When it was last heard.
+    pub last_seen: Duration,
+    /// How long ago that was.
+    pub age: Duration,
+    /// When its TTL ends.
+    pub deadline: Duration,
+    /// When it leaves, if it is not heard: the deadline and the grace.
+    pub leaves_at: Duration,
+    /// When the thread plans to look at it next; `None` before its first look.
+    pub next_look: Option<Duration>,
+    /// The number given at registration.
+    pub user_data: u64,
+}
+
+/// One host of a walk over all, see [`HostWheel::each`](crate::HostWheel::each).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostView<'a> {
+    /// The host's id.
+    pub id: &'a [u8],
+    /// The incarnation.
+    pub handle: Handle,
+    /// The effective interval; `None` if it announced without one.
+    pub interval: Option<Duration>,
+    /// How long ago it was last heard.
+    pub age: Duration,
+    /// Whether it is a suspect.
+    pub suspect: bool,
+    /// The number given at registration.
+    pub user_data: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_counts_are_cumulative_and_include_their_bound() {
+        let thread = ThreadCounters::default();
+        for ms in [0, 1, 2, 3, 65_536, 65_537] {
+            thread.late(ms * 1_000_000);
+        }
+        let stats = snapshot(&ProducerCounters::default(), &thread);
+        assert_eq!(stats.lateness[..3], [2, 3, 4]);
+        assert_eq!(stats.lateness[16], 5, "what is later than the last bound is in the sum only");
+        assert_eq!(stats.lateness_max, Duration::from_millis(65_537));
+    }
+}
