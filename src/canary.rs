@@ -11,6 +11,7 @@ pub(crate) enum Canary {
     /// A marker that finds its leaf bit set trusts it to be visible above.
     TrustedLeaf,
     /// The announcer does not fence between its word and `armed`.
+    #[cfg(loom)]
     NoAnnouncerFence,
     /// The announcer does not fence between its mark and the alarm.
     NoWakeFence,
@@ -26,8 +27,8 @@ pub(crate) enum Canary {
     LoserKeepsRecord,
     /// The thread takes a due host without a CAS.
     BlindTake,
-    /// The thread frees without removing the index entry first.
-    FreeBeforeUnindex,
+    /// The thread frees a record and leaves its hint in the list.
+    FreeKeepsHint,
     /// A host leaves a tick early.
     Early,
     /// A due host is dropped.

@@ -54,8 +54,7 @@ mod expiry;
 mod host_wheel;
 mod index;
 mod liveness;
-#[cfg(all(test, loom))]
-mod models;
+mod pause;
 mod record;
 mod stats;
 mod sync;

@@ -83,6 +83,11 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// Takes off, as the only writer.
+    pub(crate) fn sub(&self, n: u64) {
+        self.add(n.wrapping_neg());
+    }
+
     /// Adds, from any thread.
     pub(crate) fn add_shared(&self, n: u64) {
         // Relaxed: see `add`.

@@ -40,5 +40,36 @@ pub(crate) use loom::sync::MutexGuard;
 #[cfg(not(loom))]
 pub(crate) use std::sync::MutexGuard;
 
+#[cfg(not(loom))]
+pub(crate) use crossbeam_queue::ArrayQueue;
+
+/// The drain queue for models: loom does not look into crossbeam's, so its length is an atomic of loom's, with the weakest
+/// orderings that a bounded queue can have.
+#[cfg(loom)]
+pub(crate) struct ArrayQueue<T>(crossbeam_queue::ArrayQueue<T>, AtomicU64);
+
+#[cfg(loom)]
+impl<T> ArrayQueue<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        ArrayQueue(crossbeam_queue::ArrayQueue::new(capacity), AtomicU64::new(0))
+    }
+
+    pub(crate) fn push(&self, value: T) -> Result<(), T> {
+        self.0.push(value)?;
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn pop(&self) -> Option<T> {
+        let value = self.0.pop()?;
+        self.1.fetch_sub(1, Ordering::Relaxed);
+        Some(value)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.1.load(Ordering::Relaxed) == self.0.capacity() as u64
+    }
+}
+
 /// For statistics, which order nothing: loom need not explore them.
 pub(crate) use std::sync::atomic::AtomicU64 as StatU64;

@@ -3,21 +3,21 @@
 //! Called by one thread at a time: the expiry thread, or whoever calls `advance`. Between two [`Engine::step`]s nothing is
 //! half made, so that is where callbacks run.
 
-use super::outstanding::{Entry, Phase, backoff};
-use super::{Shared, lock};
-use crate::backstop::{Backstop, OVERDUE};
+use super::Shared;
+use crate::backstop::Backstop;
 use crate::canary::{Canary, planted};
 use crate::clock::Observer;
 use crate::config::Config;
-use crate::event::{Event, EventKind, Reason, Verdict};
+use crate::event::{Event, EventKind};
 use crate::index::Index;
-use crate::record::{Collector, Handle, LINGERED, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word};
+use crate::pause::{Point, point};
+use crate::record::{Collector, Handle, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word};
 use crate::sync::{Ordering, fence};
 use crate::tick::{Tick, ticks_ceil};
 use crate::wheel::{Place, Places, Queue, Wheel};
 
-/// The most visits of one kind in a step: after so many the clock is read again.
-const VISITS_PER_STEP: usize = 1024;
+/// The most visits of one kind in a step: after so many the clock is read again. Models see drains interrupted.
+const VISITS_PER_STEP: usize = if cfg!(loom) { 1 } else { 1024 };
 
 /// Whether the observer may rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) enum Progress {
 
 /// Whether another event can be taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Room {
+pub(super) enum Room {
     Yes,
     /// The batch is full: it must be delivered first.
     Pause,
@@ -40,21 +40,19 @@ enum Room {
 
 /// The observer's state.
 pub(crate) struct Engine {
-    wheel: Wheel,
-    observer: Observer,
+    pub(super) wheel: Wheel,
+    pub(super) observer: Observer,
     collector: Collector,
-    backstop: Backstop,
+    pub(super) backstop: Backstop,
     /// Events of this step, for callbacks.
-    batch: Vec<Event>,
+    pub(super) batch: Vec<Event>,
     batch_limit: usize,
     /// Events put into the queue since the last [`take_pushed`](Self::take_pushed).
-    pushed: usize,
-    max_outstanding: usize,
-    outstanding: usize,
-    settle_timeout: Tick,
+    pub(super) pushed: usize,
+    max_outstanding: u64,
+    pub(super) settle_timeout: Tick,
     /// Records with a tick armed: when there is none, nothing can be missed.
     known: usize,
-    suspects: usize,
 }
 
 impl Places for Slab {
@@ -84,11 +82,9 @@ impl Engine {
             batch: Vec::new(),
             batch_limit: config.batch,
             pushed: 0,
-            max_outstanding: config.max_outstanding,
-            outstanding: 0,
+            max_outstanding: config.max_outstanding as u64,
             settle_timeout: ticks_ceil(config.settle_timeout),
             known: 0,
-            suspects: 0,
         }
     }
 
@@ -110,14 +106,12 @@ impl Engine {
         } else {
             self.sweep(s, now);
         }
-        s.thread.suspect.set(self.suspects as u64);
-        s.thread.outstanding.set(self.outstanding as u64);
         s.thread.waiting.set((self.wheel.queued_len(Queue::Room) + self.wheel.queued_len(Queue::Turn)) as u64);
         progress
     }
 
     fn progress(&self, s: &Shared, now: Tick) -> Progress {
-        let turn = self.wheel.queued_len(Queue::Turn) > 0 && self.outstanding < self.max_outstanding;
+        let turn = self.wheel.queued_len(Queue::Turn) > 0 && self.may_take(s);
         let room = self.wheel.queued_len(Queue::Room) > 0 || turn;
         let more = match self.room(s) {
             Room::Pause => true,
@@ -140,7 +134,7 @@ impl Engine {
             room -= 1;
         }
         let mut turn = self.wheel.queued_len(Queue::Turn);
-        while turn > 0 && self.room(s) == Room::Yes && self.outstanding < self.max_outstanding {
+        while turn > 0 && self.room(s) == Room::Yes && self.may_take(s) {
             let Some(index) = self.wheel.pop_queued(&s.slab, Queue::Turn) else { break };
             self.visit(s, index);
             turn -= 1;
@@ -171,7 +165,7 @@ impl Engine {
         }
     }
 
-    fn room(&self, s: &Shared) -> Room {
+    pub(super) fn room(&self, s: &Shared) -> Room {
         match &s.queue {
             Some(queue) if queue.is_full() => Room::Full,
             None if self.batch.len() >= self.batch_limit => Room::Pause,
@@ -180,7 +174,7 @@ impl Engine {
     }
 
     /// Looks at a record and does what its word asks for. Early visits are harmless, so anyone may cause one.
-    fn visit(&mut self, s: &Shared, index: u32) {
+    pub(super) fn visit(&mut self, s: &Shared, index: u32) {
         s.thread.visits.add(1);
         let record = s.slab.record(index);
         loop {
@@ -205,8 +199,7 @@ impl Engine {
             if self.room(s) == Room::Full {
                 return self.wait(s, index, record, Queue::Room);
             }
-            record.set(SUSPECTED, false);
-            self.suspects -= 1;
+            self.end_suspicion(s, record);
             s.thread.recoveries.add(1);
             let event = self.event(s, index, record, word, EventKind::Recovered);
             self.emit(s, event);
@@ -228,7 +221,7 @@ impl Engine {
             return false;
         }
         record.set(SUSPECTED, true);
-        self.suspects += 1;
+        s.thread.suspect.add(1);
         s.thread.suspects.add(1);
         let event = self.event(s, index, record, suspect, EventKind::Suspect);
         self.emit(s, event);
@@ -250,50 +243,6 @@ impl Engine {
         self.take(s, index, record, word)
     }
 
-    /// A due host becomes a leave event, if there is room for one.
-    fn take(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
-        if self.outstanding >= self.max_outstanding {
-            return self.wait(s, index, record, Queue::Turn);
-        }
-        if self.room(s) == Room::Full {
-            return self.wait(s, index, record, Queue::Room);
-        }
-        let taken = word.with_state(State::Taken);
-        if !claim(record, word, taken) {
-            return false;
-        }
-        let now = self.observer.tick();
-        self.arm(record, now);
-        self.outstanding += 1;
-        let event = self.event(s, index, record, taken, EventKind::Leave);
-        // Before it is delivered, so that the consumer's next announce of the id makes a new incarnation.
-        s.index.remove(&event.id, event.handle);
-        s.thread.late(event.lateness_ns);
-        match event.reason {
-            Reason::Ttl => s.thread.leaves_ttl.add(1),
-            Reason::HostTtl => s.thread.leaves_host_ttl.add(1),
-            Reason::Backstop => s.thread.leaves_backstop.add(1),
-        }
-        self.hand_out(s, index, record, event);
-        true
-    }
-
-    /// Gives a leave to the consumer; a drained one is outstanding until it is settled.
-    fn hand_out(&mut self, s: &Shared, index: u32, record: &Record, event: Event) {
-        if planted(Canary::Double) {
-            self.emit(s, event.clone());
-        }
-        if s.queue.is_some() {
-            let due = self.observer.tick() + self.settle_timeout;
-            let entry = Entry { attempt: event.attempt, reason: event.reason, phase: Phase::Out(due) };
-            lock(&s.outstanding).set(event.handle, entry);
-            self.schedule(s, index, record, due);
-        } else {
-            self.wheel.unlist(&s.slab, index);
-        }
-        self.emit(s, event);
-    }
-
     fn visit_left(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
         if self.observer.tick() <= word.last() {
             // Stamped with the clock's margin: freed once wheel time has passed it, so that the floor never runs ahead.
@@ -302,80 +251,36 @@ impl Engine {
         }
         let handle = Handle::new(index, record.generation());
         // SAFETY: this is the observer, and the record is Left.
-        let id = unsafe { record.id() };
-        if planted(Canary::FreeBeforeUnindex) {
-            self.free(s, index, record);
-        }
-        s.index.remove(&id, handle);
-        if !planted(Canary::FreeBeforeUnindex) {
-            self.free(s, index, record);
-        }
+        s.index.remove(&unsafe { record.id() }, handle);
+        self.free(s, index, record);
         true
     }
 
-    fn visit_taken(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
-        let handle = Handle::new(index, record.generation());
-        // None: in the batch that is about to be delivered, and not answered yet.
-        let Some(entry) = lock(&s.outstanding).get(handle) else { return true };
-        let now = self.observer.tick();
-        match entry.phase {
-            Phase::Answered(verdict) => self.act_on(s, index, record, entry, verdict),
-            Phase::Out(due) | Phase::Retry(due) if due > now => self.schedule(s, index, record, due),
-            Phase::Out(_) | Phase::Retry(_) => {
-                if self.room(s) == Room::Full {
-                    return self.wait(s, index, record, Queue::Room);
-                }
-                lock(&s.outstanding).remove(handle);
-                s.thread.retries.add(1);
-                let event = Event {
-                    attempt: entry.attempt + 1,
-                    reason: entry.reason,
-                    ..self.event(s, index, record, word, EventKind::Leave)
-                };
-                self.hand_out(s, index, record, event);
-            }
+    /// A suspect that is counted as one no longer: handed out, or gone.
+    pub(super) fn end_suspicion(&self, s: &Shared, record: &Record) {
+        if record.has(SUSPECTED) {
+            record.set(SUSPECTED, false);
+            s.thread.suspect.sub(1);
         }
-        true
     }
 
-    /// The verdict of a callback on a leave of the last batch.
-    pub(crate) fn answer(&mut self, s: &Shared, event: &Event, verdict: Verdict) {
-        let index = event.handle.index();
-        let entry = Entry { attempt: event.attempt, reason: event.reason, phase: Phase::Answered(verdict) };
-        self.act_on(s, index, s.slab.record(index), entry, verdict);
-    }
-
-    fn act_on(&mut self, s: &Shared, index: u32, record: &Record, entry: Entry, verdict: Verdict) {
-        let handle = Handle::new(index, record.generation());
-        match verdict {
-            Verdict::Done => {
-                if s.queue.is_some() {
-                    lock(&s.outstanding).remove(handle);
-                }
-                self.outstanding -= 1;
-                self.free(s, index, record);
-            }
-            Verdict::Retry(after) => {
-                let due = self.observer.tick() + backoff(entry.attempt, after);
-                lock(&s.outstanding).set(handle, Entry { phase: Phase::Retry(due), ..entry });
-                if !planted(Canary::ForgottenRetry) {
-                    self.schedule(s, index, record, due);
-                }
-            }
-        }
+    /// Whether another leave may be outstanding.
+    pub(super) fn may_take(&self, s: &Shared) -> bool {
+        s.thread.outstanding.get() < self.max_outstanding
     }
 
     /// The last rite: the index entry is gone, wheel time has passed the last announce.
-    fn free(&mut self, s: &Shared, index: u32, record: &Record) {
-        self.wheel.unlist(&s.slab, index);
-        if record.has(SUSPECTED) {
-            self.suspects -= 1;
+    pub(super) fn free(&mut self, s: &Shared, index: u32, record: &Record) {
+        if !planted(Canary::FreeKeepsHint) {
+            self.wheel.unlist(&s.slab, index);
         }
+        self.end_suspicion(s, record);
         if record.armed() != NONE {
             self.known -= 1;
         }
         // SAFETY: this is the observer; the record is Left or Taken and freed next.
         unsafe { record.drop_id() };
+        point(Point::Unindexed);
         s.slab.release(index);
     }
 
@@ -384,6 +289,7 @@ impl Engine {
     fn place(&mut self, s: &Shared, index: u32, record: &Record, mut due: Tick) -> bool {
         loop {
             self.arm(record, due);
+            point(Point::Armed);
             if !planted(Canary::NoArmFence) {
                 // SeqCst: pairs with the announcer's CAS of the word and its load of `armed` (`Record::armed_seq`): we see
                 // its word now, or it sees the tick that we armed.
@@ -401,80 +307,23 @@ impl Engine {
     }
 
     /// As [`place`](Self::place), for a record that no announce can change any more.
-    fn schedule(&mut self, s: &Shared, index: u32, record: &Record, due: Tick) {
+    pub(super) fn schedule(&mut self, s: &Shared, index: u32, record: &Record, due: Tick) {
         self.arm(record, due);
         self.wheel.schedule(&s.slab, index, due);
     }
 
     /// Puts a record into a waiting queue; an announce or a leave still finds it there.
-    fn wait(&mut self, s: &Shared, index: u32, record: &Record, queue: Queue) -> bool {
+    pub(super) fn wait(&mut self, s: &Shared, index: u32, record: &Record, queue: Queue) -> bool {
         self.arm(record, self.observer.tick());
         self.wheel.park(&s.slab, index, queue);
         true
     }
 
-    fn arm(&mut self, record: &Record, due: Tick) {
+    pub(super) fn arm(&mut self, record: &Record, due: Tick) {
         if record.armed() == NONE {
             self.known += 1;
         }
         record.set_armed(due);
-    }
-
-    fn event(&self, s: &Shared, index: u32, record: &Record, word: Word, kind: EventKind) -> Event {
-        let deadline = s.deadline(word);
-        let due = if kind == EventKind::Leave { s.leaves_at(word) } else { deadline };
-        Event {
-            kind,
-            reason: if record.has(RESCUED) {
-                Reason::Backstop
-            } else if word.cadence().is_none() {
-                Reason::HostTtl
-            } else {
-                Reason::Ttl
-            },
-            superseded: false,
-            attempt: 1,
-            handle: Handle::new(index, record.generation()),
-            // SAFETY: this is the observer, and the record is not free.
-            id: unsafe { record.id() },
-            user_data: record.user_data(),
-            cadence: word.cadence(),
-            last: word.last(),
-            deadline,
-            now: self.observer.tick(),
-            lateness_ns: if kind == EventKind::Recovered { 0 } else { self.observer.late_ns(due) },
-            away_ns: self.observer.missed_since_ns(word.last()),
-        }
-    }
-
-    fn emit(&mut self, s: &Shared, event: Event) {
-        match &s.queue {
-            None => self.batch.push(event),
-            Some(queue) => {
-                // The observer is the only one who pushes, and there was room.
-                let pushed = queue.push(event).is_ok();
-                debug_assert!(pushed, "an event was made without room for it");
-                self.pushed += 1;
-            }
-        }
-    }
-
-    /// The events of the last step, in the order in which they happened. Each leave wants an [`answer`](Self::answer).
-    pub(crate) fn take_batch(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.batch)
-    }
-
-    /// Gives the emptied batch back, for its memory.
-    pub(crate) fn return_batch(&mut self, mut batch: Vec<Event>) {
-        batch.clear();
-        if self.batch.is_empty() {
-            self.batch = batch;
-        }
-    }
-
-    /// How many events went into the queue since the last call.
-    pub(crate) fn take_pushed(&mut self) -> usize {
-        std::mem::take(&mut self.pushed)
     }
 
     /// When to step again if nobody wakes the observer; `None`: never.
@@ -491,6 +340,7 @@ impl Engine {
         // Relaxed, both: the fence orders them before what is read next.
         s.starved.store(starved, Ordering::Relaxed);
         s.alarm.store(alarm.unwrap_or(Tick::MAX), Ordering::Relaxed);
+        point(Point::Alarmed);
         if !planted(Canary::NoSleepFence) {
             // SeqCst: pairs with the fences in `Shared::report` and `Shared::made_room`: we see the mark or the room now,
             // or they see our alarm.
@@ -509,48 +359,6 @@ impl Engine {
         s.alarm.store(0, Ordering::Relaxed);
     }
 
-    /// Looks at the next slice of all records, if one is due: see [`Backstop`].
-    fn sweep(&mut self, s: &Shared, now: Tick) {
-        let Some(slice) = self.backstop.take_slice(now, s.slab.used()) else { return };
-        for index in slice {
-            if self.room(s) != Room::Yes {
-                // The consumer is slow: the rest of the slice comes with the next look.
-                self.backstop.resume(index, now + 1);
-                return;
-            }
-            let record = s.slab.record(index);
-            if self.is_lost(s, index, record, now) {
-                s.thread.rescues.add(1);
-                record.set(RESCUED, true);
-                if !self.wheel.unlist(&s.slab, index) {
-                    record.set_place(0, 0);
-                }
-                self.visit(s, index);
-            }
-        }
-    }
-
-    fn is_lost(&self, s: &Shared, index: u32, record: &Record, now: Tick) -> bool {
-        let word = record.word();
-        let due = match word.state() {
-            State::Free | State::Reserved => return false,
-            State::Left => {
-                // Its mark may be on the way: only one that was Left at the last sweep already is lost.
-                let lingered = record.has(LINGERED);
-                record.set(LINGERED, true);
-                return lingered && now > word.last();
-            }
-            State::Live | State::Suspect if record.armed() == NONE => s.look_at(word),
-            State::Live | State::Suspect | State::Taken => record.armed(),
-        };
-        due + OVERDUE < now && !self.wheel.queued(&s.slab, index)
-    }
-
-    /// The observer's time.
-    pub(crate) fn now(&self) -> Tick {
-        self.observer.tick()
-    }
-
     /// The planted bug that the back-stop exists for: the wheel forgets its hint for a record.
     #[cfg(test)]
     pub(crate) fn forget(&mut self, s: &Shared, index: u32) {
@@ -564,9 +372,10 @@ impl Engine {
     }
 
     /// Checks what must hold between steps; for tests. Costs O(records).
-    #[cfg(all(test, not(loom)))]
+    #[cfg(test)]
     pub(crate) fn check_invariants(&self, s: &Shared) {
         self.wheel.check_invariants(&s.slab);
+        #[cfg(not(loom))]
         s.slab.check_invariants();
         let mut known = 0;
         for index in 0..s.slab.used() {
@@ -575,13 +384,4 @@ impl Engine {
         }
         assert_eq!(known, self.known, "the count of known records is off");
     }
-}
-
-/// Takes a due host, unless its word has changed.
-fn claim(record: &Record, word: Word, taken: Word) -> bool {
-    if planted(Canary::BlindTake) {
-        record.store_word(taken);
-        return true;
-    }
-    record.swap_word(word, taken)
 }

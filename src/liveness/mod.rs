@@ -18,13 +18,16 @@
 //! woken, or its alarm is no later than the deadline.
 
 mod engine;
-mod outstanding;
+mod handing;
 #[cfg(all(test, not(loom)))]
-mod tests;
+mod held;
+#[cfg(all(test, loom))]
+mod models;
+mod outstanding;
+mod sweep;
 
 use std::time::Duration;
 
-use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 
 use crate::canary::{Canary, planted};
@@ -33,9 +36,10 @@ use crate::config::{Config, Terms};
 use crate::error::{AnnounceError, LONGEST_ID, LeaveError, LookupError, RenewError, SettleError};
 use crate::event::{Event, HostId, Verdict};
 use crate::index::Index;
+use crate::pause::{Point, point};
 use crate::record::{Cadence, Handle, NONE, Record, ReserveError, Slab, State, Word};
 use crate::stats::{self, HostState, HostStatus, HostView, ProducerCounters, Stats, ThreadCounters};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
+use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
 use crate::tick::{EPOCH, Tick, since_open, ticks_floor};
 
 pub(crate) use engine::{Engine, Progress};
@@ -169,12 +173,11 @@ impl Shared {
         }
         let (cadence, clamped) = self.terms.clamp(interval.0);
         let call = Call { cadence: Some(cadence), age: ticks_floor(age) };
-        let (handle, outcome) = match self.index.get(id) {
-            Some(handle) => match self.touch(handle, call, true) {
-                Touch::Heard(outcome) => (handle, outcome),
-                Touch::Taken | Touch::Gone => self.register(id, call, user_data)?,
-            },
-            None => self.register(id, call, user_data)?,
+        let entry = self.index.get(id);
+        point(Point::LookedUp);
+        let (handle, outcome) = match entry.and_then(|handle| self.hear(handle, call)) {
+            Some(heard) => heard,
+            None => self.register(id, call, user_data, entry)?,
         };
         if clamped {
             self.producers.clamps.add_shared(1);
@@ -216,12 +219,15 @@ impl Shared {
                 State::Taken => return Touch::Taken,
                 State::Free | State::Reserved | State::Left => return Touch::Gone,
             }
+            point(Point::WordRead);
             let now = self.clock.stamp();
             let new = self.heard(word, now, call);
+            point(Point::Stamped);
             let changed = new != word;
             if changed && !record.swap_word_seq(word, new) {
                 continue;
             }
+            point(Point::Heard);
             let recovered = state == State::Suspect && new.state() == State::Live;
             let due = self.look_at(new);
             // A host that nobody has placed has `armed` = NONE, so whoever announces it, the helper of its registration
@@ -272,7 +278,9 @@ impl Shared {
 
     /// Tells the observer that a record is due a look at `due`, sooner than it planned.
     fn report(&self, index: u32, due: Tick) {
+        point(Point::Reporting);
         self.slab.mark(index);
+        point(Point::Marked);
         if !planted(Canary::NoWakeFence) {
             // SeqCst: pairs with the fence in `Engine::may_sleep`: the observer sees the mark before it sleeps, or we see
             // its alarm.
@@ -289,28 +297,38 @@ impl Shared {
         }
     }
 
-    /// Wakes the observer, whatever it does.
-    pub(crate) fn wake(&self) {
-        self.waker.wake();
+    /// An announce of the host that the index names, if it is alive.
+    fn hear(&self, handle: Handle, call: Call) -> Option<(Handle, Outcome)> {
+        match self.touch(handle, call, true) {
+            Touch::Heard(outcome) => Some((handle, outcome)),
+            Touch::Taken | Touch::Gone => None,
+        }
     }
 
-    /// Registers a host whose id had no living entry when the caller looked.
+    /// Registers a host for whose id the index had no entry, or the dead `entry`.
     #[cold]
-    fn register(&self, id: &[u8], call: Call, user_data: u64) -> Result<(Handle, Outcome), AnnounceError> {
+    fn register(
+        &self,
+        id: &[u8],
+        call: Call,
+        user_data: u64,
+        mut entry: Option<Handle>,
+    ) -> Result<(Handle, Outcome), AnnounceError> {
         let reservation = self.reserve(id, user_data)?;
+        point(Point::Filled);
         loop {
-            let entry = self.index.get(id);
             let entered = match entry {
                 None => self.index.insert(&reservation.id, reservation.handle).is_ok(),
-                Some(handle) => {
-                    if let Touch::Heard(outcome) = self.touch(handle, call, true) {
-                        return Ok((handle, outcome));
-                    }
-                    self.index.replace(&reservation.id, handle, reservation.handle)
-                }
+                Some(dead) => self.index.replace(&reservation.id, dead, reservation.handle),
             };
             if entered {
+                point(Point::Entered);
                 return Ok((reservation.complete(call), Outcome::Registered));
+            }
+            // Another registrant was faster, or the observer has removed the dead entry.
+            entry = self.index.get(id);
+            if let Some(heard) = entry.and_then(|handle| self.hear(handle, call)) {
+                return Ok(heard);
             }
         }
     }
@@ -367,7 +385,9 @@ impl Shared {
             }
             // Read before the CAS, which proves that it is this incarnation's.
             let user_data = record.user_data();
+            point(Point::Leaving);
             if record.swap_word(word, word.with_state(State::Left)) {
+                point(Point::Left);
                 self.slab.mark(handle.index());
                 self.producers.left.add_shared(1);
                 return Ok(user_data);

@@ -10,6 +10,7 @@
 
 use super::slab::{CHUNK, FAN, Slab};
 use crate::canary::{Canary, planted};
+use crate::pause::{Point, point};
 use crate::sync::Ordering;
 
 /// Marks a record, see above. Three locked instructions, no loop.
@@ -23,7 +24,9 @@ pub(super) fn mark(slab: &Slab, index: u32) {
     if before & 1 << bit != 0 && planted(Canary::TrustedLeaf) {
         return;
     }
+    point(Point::LeafMarked);
     words.middle.fetch_or(1 << leaf, Ordering::Release);
+    point(Point::MiddleMarked);
     slab.top[chunk / FAN].fetch_or(1 << (chunk % FAN), Ordering::Release);
 }
 

@@ -6,6 +6,7 @@
 
 use super::slab::Slab;
 use crate::canary::{Canary, planted};
+use crate::pause::{Point, point};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The stack's head: tag in the upper half, index + 1 in the lower; 0 in the lower half is the empty list.
@@ -33,6 +34,7 @@ impl FreeList {
             // Relaxed: written before the push. If the record was popped and reused meanwhile this reads rubbish, and the
             // CAS fails by the tag.
             let next = slab.record(index).position.load(Ordering::Relaxed);
+            point(Point::Popping);
             let tag = if planted(Canary::UntaggedHead) { 0 } else { TAG };
             let tagged = (head & !(TAG - 1)).wrapping_add(tag) | u64::from(next);
             match self.0.compare_exchange_weak(head, tagged, Ordering::Acquire, Ordering::Acquire) {

@@ -17,6 +17,7 @@ use super::word::{State, Word};
 use super::{NONE, dirty};
 use crate::canary::{Canary, planted};
 use crate::event::HostId;
+use crate::pause::{Point, point};
 use crate::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering, UnsafeCell};
 use crate::tick::Tick;
 
@@ -399,6 +400,7 @@ impl Slab {
         // Relaxed: the release store of the word, or the push, follows.
         record.generation.store(if retired { 0 } else { generation }, Ordering::Relaxed);
         record.store_word(record.word().with_state(State::Free));
+        point(Point::Freed);
         if !retired {
             self.free.push(self, index);
         }

@@ -50,7 +50,8 @@ impl Cadence {
     /// No interval: the host TTL applies.
     pub(crate) const NONE: Cadence = Cadence(0);
     /// The longest interval in milliseconds: a little over 24 days.
-    pub(crate) const LONGEST_MS: u64 = (SECONDS as u64 - 1) * 1000;
+    #[cfg(test)]
+    const LONGEST_MS: u64 = (SECONDS as u64 - 1) * 1000;
     /// The longest interval held to the millisecond: 34.9 minutes.
     const FINEST_MS: u64 = SECONDS as u64 - 1;
 

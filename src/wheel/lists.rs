@@ -163,6 +163,7 @@ impl Lists {
     }
 
     /// Bytes on the heap.
+    #[cfg(test)]
     pub(super) fn memory_bytes(&self) -> usize {
         let pointers: usize = self.lists.iter().map(|list| list.chunks.capacity()).sum();
         self.lists.capacity() * size_of::<List>()

@@ -125,6 +125,7 @@ impl Wheel {
     }
 
     /// The first tick not yet served.
+    #[cfg(test)]
     pub(crate) fn elapsed(&self) -> Tick {
         self.elapsed
     }
@@ -194,6 +195,7 @@ impl Wheel {
     }
 
     /// Hints in slots and drains; those in waiting queues are not counted.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -205,6 +207,7 @@ impl Wheel {
     }
 
     /// Bytes held, the wheel itself included. Costs a walk over the lists (not over the hints).
+    #[cfg(test)]
     pub(crate) fn memory_bytes(&self) -> usize {
         let drains: usize = self.levels.iter().map(|level| level.drains.capacity()).sum();
         size_of::<Wheel>() + drains * size_of::<u16>() + self.lists.memory_bytes()

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Weakens each atomic ordering and fence of the lock-free code, one at a time, and expects a loom model to fail.
+
+An ordering that can be weakened unnoticed is either stronger than needed or lacks a model. Those for which a reason is
+known are listed in EXCEPTIONS, with it. Usage: .ci/orderings.py [--only TEXT] (from the top of the repository).
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+FILES = [
+    "src/record/slab.rs",
+    "src/record/free.rs",
+    "src/record/dirty.rs",
+    "src/liveness/mod.rs",
+    "src/liveness/engine.rs",
+    "src/clock.rs",
+]
+
+# What an ordering is weakened to. SeqCst accesses on the announcer's path stand for a fence that loom gets explicitly
+# (Record::armed_seq), so below AcqRel is where their own part begins.
+WEAKER = {
+    "Acquire": ["Relaxed"],
+    "Release": ["Relaxed"],
+    "AcqRel": ["Acquire", "Release"],
+    "SeqCst": ["Acquire", "Release"],
+}
+
+# (file, the source line, weakened to) -> why no model can notice.
+EXCEPTIONS = {
+    ("src/record/slab.rs", "self.armed.load(Ordering::SeqCst)", "Acquire"):
+        "loom gets an explicit fence in place of SeqCst; the canary NoAnnouncerFence removes that one",
+    ("src/record/slab.rs", "let chunk = self.chunks.get(chunk)?.load(Ordering::Acquire);", "Relaxed"):
+        "publication of a chunk: growth of the table is not modelled (one chunk would be thousands of loom objects)",
+    ("src/record/slab.rs", "self.chunks[chunk].compare_exchange(ptr::null_mut(), new, Ordering::Release, Ordering::Relaxed)", "Relaxed"):
+        "the other side of the same publication",
+}
+
+
+def sites(root):
+    for name in FILES:
+        lines = open(os.path.join(root, name)).read().split("\n")
+        for number, line in enumerate(lines):
+            if re.search(r"mod (tests|os) \{", line):
+                break
+            code = line.split("//")[0]
+            if re.search(r"\bfence\(Ordering::SeqCst\);", code):
+                yield name, number, line, line.replace("fence(Ordering::SeqCst);", "();", 1), "no fence"
+                continue
+            for match in re.finditer(r"Ordering::(Acquire|Release|AcqRel|SeqCst)\b", code):
+                for weaker in WEAKER[match[1]]:
+                    if match[1] == "SeqCst" and weaker == "Release" and ".load(" in code:
+                        continue
+                    mutated = line[: match.start(1)] + weaker + line[match.end(1):]
+                    yield name, number, line, mutated, weaker
+
+
+def run(command, root, env):
+    return subprocess.run(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", default="", help="only sites whose file:line or text contains this")
+    parser.add_argument("--preemptions", default="2", help="LOOM_MAX_PREEMPTIONS of the models (default 2)")
+    args = parser.parse_args()
+    top = os.getcwd()
+    scratch = tempfile.mkdtemp(prefix="hostwheel-orderings-")
+    tree = os.path.join(scratch, "tree")
+    shutil.copytree(top, tree, ignore=shutil.ignore_patterns("target", ".git"))
+    env = dict(os.environ, RUSTFLAGS="--cfg loom", LOOM_MAX_PREEMPTIONS=args.preemptions,
+               CARGO_TARGET_DIR=os.environ.get("HOSTWHEEL_ORDERINGS_TARGET", os.path.join(top, "target", "loom")))
+    test = ["cargo", "test", "--release", "--lib", "loom_"]
+    rest = ["--", "--skip", "canary", "--test-threads", "2"]
+    began = time.time()
+    noticed, excused, survived = 0, 0, []
+    try:
+        if run(test + rest, tree, env).returncode != 0:
+            sys.exit("the models fail without any mutation")
+        for name, number, line, mutated, weaker in list(sites(tree)):
+            where = f"{name}:{number + 1}"
+            if args.only not in where + " " + line:
+                continue
+            path = os.path.join(tree, name)
+            original = open(path).read()
+            lines = original.split("\n")
+            lines[number] = mutated
+            open(path, "w").write("\n".join(lines))
+            try:
+                # A mutant that does not compile would fail as well, and show nothing.
+                built = run(test + ["--no-run"], tree, env)
+                if built.returncode != 0:
+                    sys.exit(f"{where}: the mutant does not build\n{built.stdout}")
+                failed = run(test + rest, tree, env).returncode != 0
+            finally:
+                open(path, "w").write(original)
+            reason = EXCEPTIONS.get((name, line.strip(), weaker))
+            if failed:
+                noticed += 1
+                verdict = "noticed"
+            elif reason:
+                excused += 1
+                verdict = f"excused: {reason}"
+            else:
+                survived.append(where)
+                verdict = "SURVIVED"
+            print(f"{where}: {line.strip()} -> {weaker}: {verdict}", flush=True)
+    finally:
+        shutil.rmtree(scratch)
+    print(f"{noticed} noticed, {excused} excused, {len(survived)} survived, in {time.time() - began:.0f} s")
+    sys.exit(1 if survived or noticed == 0 else 0)
+
+
+if __name__ == "__main__":
+    main()

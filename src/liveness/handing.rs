@@ -1,0 +1,177 @@
+//! The observer's side of delivery: due hosts become leaves, leaves get answers, answers free or retry.
+
+use super::engine::{Engine, Room};
+use super::outstanding::{Entry, Phase, backoff};
+use super::{Shared, lock};
+use crate::canary::{Canary, planted};
+use crate::event::{Event, EventKind, Reason, Verdict};
+use crate::index::Index;
+use crate::pause::{Point, point};
+use crate::record::{Handle, RESCUED, Record, State, Word};
+use crate::wheel::Queue;
+
+impl Engine {
+    /// A due host becomes a leave event, if there is room for one.
+    pub(super) fn take(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
+        if !self.may_take(s) {
+            return self.wait(s, index, record, Queue::Turn);
+        }
+        if self.room(s) == Room::Full {
+            return self.wait(s, index, record, Queue::Room);
+        }
+        let taken = word.with_state(State::Taken);
+        if !claim(record, word, taken) {
+            return false;
+        }
+        point(Point::Claimed);
+        let now = self.observer.tick();
+        self.arm(record, now);
+        self.end_suspicion(s, record);
+        s.thread.outstanding.add(1);
+        let event = self.event(s, index, record, taken, EventKind::Leave);
+        // Before it is delivered, so that the consumer's next announce of the id makes a new incarnation.
+        s.index.remove(&event.id, event.handle);
+        s.thread.late(event.lateness_ns);
+        match event.reason {
+            Reason::Ttl => s.thread.leaves_ttl.add(1),
+            Reason::HostTtl => s.thread.leaves_host_ttl.add(1),
+            Reason::Backstop => s.thread.leaves_backstop.add(1),
+        }
+        self.hand_out(s, index, record, event);
+        true
+    }
+
+    /// Gives a leave to the consumer; a drained one is outstanding until it is settled.
+    fn hand_out(&mut self, s: &Shared, index: u32, record: &Record, event: Event) {
+        if planted(Canary::Double) {
+            self.emit(s, event.clone());
+        }
+        if s.queue.is_some() {
+            let due = self.observer.tick() + self.settle_timeout;
+            let entry = Entry { attempt: event.attempt, reason: event.reason, phase: Phase::Out(due) };
+            lock(&s.outstanding).set(event.handle, entry);
+            self.schedule(s, index, record, due);
+        } else {
+            self.wheel.unlist(&s.slab, index);
+        }
+        self.emit(s, event);
+    }
+
+    pub(super) fn visit_taken(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
+        let handle = Handle::new(index, record.generation());
+        // None: in the batch that is about to be delivered, and not answered yet.
+        let Some(entry) = lock(&s.outstanding).get(handle) else { return true };
+        let now = self.observer.tick();
+        match entry.phase {
+            Phase::Answered(verdict) => self.act_on(s, index, record, entry, verdict),
+            Phase::Out(due) | Phase::Retry(due) if due > now => self.schedule(s, index, record, due),
+            Phase::Out(_) | Phase::Retry(_) => {
+                if self.room(s) == Room::Full {
+                    return self.wait(s, index, record, Queue::Room);
+                }
+                lock(&s.outstanding).remove(handle);
+                s.thread.retries.add(1);
+                let event = Event {
+                    attempt: entry.attempt + 1,
+                    reason: entry.reason,
+                    ..self.event(s, index, record, word, EventKind::Leave)
+                };
+                self.hand_out(s, index, record, event);
+            }
+        }
+        true
+    }
+
+    /// The verdict of a callback on a leave of the last batch.
+    pub(crate) fn answer(&mut self, s: &Shared, event: &Event, verdict: Verdict) {
+        let index = event.handle.index();
+        let entry = Entry { attempt: event.attempt, reason: event.reason, phase: Phase::Answered(verdict) };
+        self.act_on(s, index, s.slab.record(index), entry, verdict);
+    }
+
+    fn act_on(&mut self, s: &Shared, index: u32, record: &Record, entry: Entry, verdict: Verdict) {
+        let handle = Handle::new(index, record.generation());
+        match verdict {
+            Verdict::Done => {
+                if s.queue.is_some() {
+                    lock(&s.outstanding).remove(handle);
+                }
+                s.thread.outstanding.sub(1);
+                self.free(s, index, record);
+            }
+            Verdict::Retry(after) => {
+                let due = self.observer.tick() + backoff(entry.attempt, after);
+                lock(&s.outstanding).set(handle, Entry { phase: Phase::Retry(due), ..entry });
+                if !planted(Canary::ForgottenRetry) {
+                    self.schedule(s, index, record, due);
+                }
+            }
+        }
+    }
+
+    pub(super) fn event(&self, s: &Shared, index: u32, record: &Record, word: Word, kind: EventKind) -> Event {
+        let deadline = s.deadline(word);
+        let due = if kind == EventKind::Leave { s.leaves_at(word) } else { deadline };
+        Event {
+            kind,
+            reason: if record.has(RESCUED) {
+                Reason::Backstop
+            } else if word.cadence().is_none() {
+                Reason::HostTtl
+            } else {
+                Reason::Ttl
+            },
+            superseded: false,
+            attempt: 1,
+            handle: Handle::new(index, record.generation()),
+            // SAFETY: this is the observer, and the record is not free.
+            id: unsafe { record.id() },
+            user_data: record.user_data(),
+            cadence: word.cadence(),
+            last: word.last(),
+            deadline,
+            now: self.observer.tick(),
+            lateness_ns: if kind == EventKind::Recovered { 0 } else { self.observer.late_ns(due) },
+            away_ns: self.observer.missed_since_ns(word.last()),
+        }
+    }
+
+    pub(super) fn emit(&mut self, s: &Shared, event: Event) {
+        match &s.queue {
+            None => self.batch.push(event),
+            Some(queue) => {
+                // The observer is the only one who pushes, and there was room.
+                let pushed = queue.push(event).is_ok();
+                debug_assert!(pushed, "an event was made without room for it");
+                self.pushed += 1;
+            }
+        }
+    }
+
+    /// The events of the last step, in the order in which they happened. Each leave wants an [`answer`](Self::answer).
+    pub(crate) fn take_batch(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.batch)
+    }
+
+    /// Gives the emptied batch back, for its memory.
+    pub(crate) fn return_batch(&mut self, mut batch: Vec<Event>) {
+        batch.clear();
+        if self.batch.is_empty() {
+            self.batch = batch;
+        }
+    }
+
+    /// How many events went into the queue since the last call.
+    pub(crate) fn take_pushed(&mut self) -> usize {
+        std::mem::take(&mut self.pushed)
+    }
+}
+
+/// Takes a due host, unless its word has changed.
+fn claim(record: &Record, word: Word, taken: Word) -> bool {
+    if planted(Canary::BlindTake) {
+        record.store_word(taken);
+        return true;
+    }
+    record.swap_word(word, taken)
+}

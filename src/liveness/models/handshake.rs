@@ -1,0 +1,193 @@
+//! Announcers against a thread that collects, places and sleeps.
+
+use super::*;
+use loom::thread;
+
+/// Two announcers shorten one record while the thread collects and falls asleep. The thread's alarm (host 1) lies between
+/// their two deadlines, so that only one of them has to wake it.
+fn two_announcers_shorten_one_host() {
+    let (world, mut engine) = World::plain();
+    let host = world.announce(0, 1000);
+    world.announce(1, 8);
+    world.advance(&mut engine, 0);
+    let [far, near] = [10, 5].map(|seconds| {
+        let shared = world.shared.clone();
+        thread::spawn(move || announce(&shared, 0, seconds))
+    });
+    let asleep = turn(&world.shared, &mut engine);
+    near.join().expect("the announcer returns");
+    // The other one may still be held back anywhere; the word may hold either interval.
+    world.assert_noticed(asleep, world.due(host));
+    far.join().expect("the announcer returns");
+    world.assert_noticed(asleep, world.due(host));
+    engine.awake(&world.shared);
+    run(&world.shared, &mut engine);
+    assert!(world.armed(host) <= world.due(host), "the thread would look too late");
+}
+
+#[test]
+fn loom_a_shortened_deadline_is_noticed_whoever_else_announces() {
+    explore(Some(3), two_announcers_shorten_one_host);
+}
+
+#[test]
+fn loom_canary_an_announcer_trusts_a_set_leaf_bit() {
+    must_fail(Canary::TrustedLeaf, Some(3), two_announcers_shorten_one_host);
+}
+
+/// One announcer shortens; all interleavings.
+fn one_announcer_shortens() {
+    let (world, mut engine) = World::plain();
+    let host = world.announce(0, 1000);
+    world.advance(&mut engine, 0);
+    let shared = world.shared.clone();
+    let announcer = thread::spawn(move || announce(&shared, 0, 5));
+    let asleep = engine.may_sleep(&world.shared, engine.next_look());
+    announcer.join().expect("the announcer returns");
+    world.assert_noticed(asleep, world.due(host));
+    engine.awake(&world.shared);
+    run(&world.shared, &mut engine);
+    assert!(world.armed(host) <= world.due(host), "the thread would look too late");
+}
+
+#[test]
+fn loom_an_announcer_and_a_thread_that_falls_asleep_do_not_miss_each_other() {
+    explore(None, one_announcer_shortens);
+}
+
+#[test]
+fn loom_canary_no_fence_between_mark_and_alarm() {
+    must_fail(Canary::NoWakeFence, None, one_announcer_shortens);
+}
+
+#[test]
+fn loom_canary_no_fence_between_alarm_and_bitmap() {
+    must_fail(Canary::NoSleepFence, None, one_announcer_shortens);
+}
+
+/// The thread visits a renewed host and hints it upward while an announcer shortens its interval.
+fn a_renewed_host_is_hinted_upward_while_it_is_shortened() {
+    let (world, mut engine) = World::plain();
+    let host = world.announce(0, 10);
+    world.advance(&mut engine, 0);
+    world.shared.clock.set_manual(15_000 * TICK_NS);
+    world.announce(0, 10);
+    world.shared.clock.set_manual(20_000 * TICK_NS);
+    let shared = world.shared.clone();
+    let announcer = thread::spawn(move || announce(&shared, 0, 1));
+    // Due by the old deadline; the new one is 35 s, or 22 s after the announce.
+    run(&world.shared, &mut engine);
+    announcer.join().expect("the announcer returns");
+    run(&world.shared, &mut engine);
+    assert!(world.armed(host) <= world.due(host), "the thread would look too late");
+}
+
+#[test]
+fn loom_a_hint_moved_upward_does_not_pass_a_deadline_moved_downward() {
+    explore(None, a_renewed_host_is_hinted_upward_while_it_is_shortened);
+}
+
+#[test]
+fn loom_canary_no_second_look_after_arming() {
+    must_fail(Canary::NoSecondLook, None, a_renewed_host_is_hinted_upward_while_it_is_shortened);
+}
+
+#[test]
+fn loom_canary_no_fence_after_arming() {
+    must_fail(Canary::NoArmFence, None, a_renewed_host_is_hinted_upward_while_it_is_shortened);
+}
+
+#[test]
+fn loom_canary_no_fence_between_word_and_armed() {
+    must_fail(Canary::NoAnnouncerFence, None, a_renewed_host_is_hinted_upward_while_it_is_shortened);
+}
+
+/// A helper completes the registration of one who is held back, while the thread falls asleep.
+fn a_helper_completes_a_registration() {
+    let (world, mut engine) = World::plain();
+    let shared = world.shared.clone();
+    let registrant = thread::spawn(move || announce(&shared, 0, 5));
+    let shared = world.shared.clone();
+    let helper = thread::spawn(move || announce(&shared, 0, 5));
+    let asleep = turn(&world.shared, &mut engine);
+    let host = helper.join().expect("the helper returns");
+    // Whoever it was that registered the host: it has been reported, or the helper did it.
+    world.assert_noticed(asleep, world.due(host));
+    registrant.join().expect("the registrant returns");
+    engine.awake(&world.shared);
+    run(&world.shared, &mut engine);
+    assert!(world.armed(host) <= world.due(host), "nobody placed the host");
+}
+
+#[test]
+fn loom_a_helped_registration_is_reported() {
+    explore(Some(3), a_helper_completes_a_registration);
+}
+
+#[test]
+fn loom_canary_a_helper_leaves_the_report_to_the_registrant() {
+    must_fail(Canary::SilentHelper, Some(3), a_helper_completes_a_registration);
+}
+
+/// Close against a thread that falls asleep, and a leave that wakes nobody.
+fn close_while_the_thread_falls_asleep() {
+    let (world, mut engine) = World::plain();
+    let host = world.announce(0, 5);
+    world.advance(&mut engine, 0);
+    let shared = world.shared.clone();
+    let closer = thread::spawn(move || {
+        let left = shared.leave_handle(host);
+        shared.close();
+        left
+    });
+    let asleep = turn(&world.shared, &mut engine);
+    closer.join().expect("close returns").expect("the host was known");
+    assert!(!asleep || world.bell.0.load(Ordering::Acquire), "the thread sleeps through close");
+    assert!(world.shared.clock.is_closed());
+}
+
+#[test]
+fn loom_close_reaches_a_thread_that_falls_asleep() {
+    explore(None, close_while_the_thread_falls_asleep);
+}
+
+#[test]
+fn loom_canary_close_does_not_wake() {
+    must_fail(Canary::SilentClose, None, close_while_the_thread_falls_asleep);
+}
+
+/// A host waits for room in the drain queue; the consumer makes room while the thread falls asleep.
+fn room_in_a_full_queue() {
+    let (world, mut engine) = World::new(Config { max_outstanding: 1, ..quiet() }, true);
+    world.announce(0, 5);
+    world.announce(1, 5);
+    world.advance(&mut engine, 0);
+    // Both turn suspect; the queue has room for one event.
+    world.advance(&mut engine, 10_000);
+    let shared = world.shared.clone();
+    let consumer = thread::spawn(move || {
+        let event = shared.queue.as_ref().and_then(|queue| queue.pop());
+        shared.made_room();
+        event
+    });
+    let asleep = turn(&world.shared, &mut engine);
+    let event = consumer.join().expect("the drain returns");
+    assert!(event.is_some());
+    let waiting = engine.wheel.queued_len(crate::wheel::Queue::Room);
+    assert!(!asleep || waiting == 0 || world.bell.0.load(Ordering::Acquire), "the queue has room and nobody knows");
+}
+
+#[test]
+fn loom_room_in_a_full_queue_is_noticed() {
+    explore(None, room_in_a_full_queue);
+}
+
+#[test]
+fn loom_canary_no_fence_between_alarm_and_queue() {
+    must_fail(Canary::NoSleepFence, None, room_in_a_full_queue);
+}
+
+#[test]
+fn loom_canary_a_drain_tells_nobody() {
+    must_fail(Canary::SilentDrain, None, room_in_a_full_queue);
+}

@@ -1,0 +1,131 @@
+//! The free list, the publication of what a record holds, and observed time.
+
+use super::*;
+use crate::clock::{Clock as WheelClock, Observer};
+use crate::event::HostId;
+use crate::record::{Slab, State};
+use loom::thread;
+
+/// One thread pops while another pops two and gives the first back.
+fn free_list_pops_against_push() {
+    let slab = Arc::new(Slab::new(2, 1, u32::MAX));
+    let [a, b] = [(); 2].map(|()| slab.reserve().expect("two records"));
+    slab.release(b);
+    slab.release(a);
+    let other = slab.clone();
+    let popper = thread::spawn(move || other.reserve().ok());
+    let first = slab.reserve().ok();
+    let second = slab.reserve().ok();
+    if let Some(first) = first {
+        slab.release(first);
+    }
+    let third = popper.join().expect("the popper returns");
+    let mut owned: Vec<u32> = [second, third].into_iter().flatten().collect();
+    while let Ok(index) = slab.reserve() {
+        owned.push(index);
+    }
+    owned.sort_unstable();
+    assert_eq!(owned, [0, 1], "each record has one owner");
+}
+
+#[test]
+fn loom_the_free_list_gives_each_record_to_one() {
+    explore(None, free_list_pops_against_push);
+}
+
+#[test]
+fn loom_canary_the_free_list_has_no_tag() {
+    must_fail(Canary::UntaggedHead, None, free_list_pops_against_push);
+}
+
+/// The thread frees a record, dropping its id, and a registrant fills it again.
+#[test]
+fn loom_a_record_is_handed_over_with_all_that_it_holds() {
+    explore(None, || {
+        let slab = Arc::new(Slab::new(1, 1, u32::MAX));
+        let index = slab.reserve().expect("one record");
+        let record = slab.record(index);
+        record.fill(HostId::new(b"a"), 1);
+        let word = record.word();
+        record.store_word(word.with_state(State::Left));
+        let generation = record.generation();
+        let other = slab.clone();
+        let registrant = thread::spawn(move || {
+            let Ok(index) = other.reserve() else { return false };
+            let record = other.record(index);
+            assert_ne!(record.generation(), generation, "the generation comes with the record");
+            assert!(record.word().last() > word.last(), "and so does the floor");
+            record.fill(HostId::new(b"b"), 2);
+            let reserved = record.word();
+            assert!(record.swap_word_seq(reserved, reserved.with_state(State::Live)));
+            other.mark(index);
+            true
+        });
+        // SAFETY: this is the thread of the model, the record is Left, and freed next.
+        unsafe { record.drop_id() };
+        slab.release(index);
+        let filled = registrant.join().expect("the registrant returns");
+        let mut collector = crate::record::Collector::default();
+        collector.begin(&slab);
+        assert_eq!(collector.next(&slab), filled.then_some(index));
+        if filled {
+            assert_eq!(record.word().state(), State::Live);
+            assert_eq!(record.user_data(), 2);
+            // SAFETY: this is the thread, and the record is Live.
+            assert_eq!(&*unsafe { record.id() }, b"b");
+        }
+    });
+}
+
+/// The thread visits a record as soon as it finds it marked, without joining the registrant first.
+#[test]
+fn loom_who_finds_a_mark_finds_the_host() {
+    explore(None, || {
+        let (world, mut engine) = World::plain();
+        let shared = world.shared.clone();
+        let registrant = thread::spawn(move || {
+            shared.announce(&[0], Duration::from_secs(5).into(), Duration::ZERO, 7).expect("there is room").handle
+        });
+        let host = loop {
+            run(&world.shared, &mut engine);
+            if engine.next_look().is_some() {
+                break world.shared.find(&[0]).expect("the index came with the mark");
+            }
+            thread::yield_now();
+        };
+        let status = world.shared.inspect(host).expect("the host is known");
+        assert_eq!(status.user_data, 7);
+        // SAFETY: this is the thread, and the record is Live.
+        assert_eq!(&*unsafe { world.shared.slab.record(host.index()).id() }, [0]);
+        assert_eq!(registrant.join().expect("the registrant returns"), host);
+    });
+}
+
+/// An announcer that holds an old horizon or `away`, while a late look raises them.
+fn a_stamp_against_a_late_look() {
+    let config = Config { clock: Clock::Manual, ..Config::default() };
+    let clock = Arc::new(WheelClock::new(Clock::Manual));
+    let mut observer = Observer::new(&config);
+    observer.look(&clock, false);
+    let announcer = {
+        let clock = clock.clone();
+        thread::spawn(move || clock.stamp())
+    };
+    clock.set_manual(60_000 * TICK_NS);
+    let now = observer.look(&clock, false);
+    let stamp = announcer.join().expect("the announcer returns");
+    assert_eq!(now, tick(750));
+    assert!(stamp <= now + 750, "a stamp of {stamp} lies beyond the next look");
+    assert!(stamp >= tick(0), "a stamp lies before its call");
+    assert!(clock.stamp() >= now, "who announces after the look is not stamped before it");
+}
+
+#[test]
+fn loom_a_stamp_held_back_is_capped_by_its_horizon() {
+    explore(None, a_stamp_against_a_late_look);
+}
+
+#[test]
+fn loom_canary_stamps_are_not_capped() {
+    must_fail(Canary::UncappedStamp, None, a_stamp_against_a_late_look);
+}

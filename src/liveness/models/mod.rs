@@ -1,0 +1,148 @@
+//! Loom models of the handshakes, on the production code: `RUSTFLAGS="--cfg loom" cargo test --release --lib loom`.
+//!
+//! Under `cfg(loom)` chunks are small (two bits per bitmap word, four records), steps visit one record of a kind, the clock
+//! is manual, and the index is one atomic word per id: a lock in it would order more than the protocol does. The drain
+//! queue shows loom its length only. Growth of the slab's table and of the index is not modelled.
+//!
+//! Each model has a canary for each rule that it is there to show: with that rule broken it must fail.
+
+mod handshake;
+mod life;
+mod memory;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc as StdArc;
+use std::sync::Mutex as StdMutex;
+use std::time::{Duration, Instant};
+
+use super::{Engine, Progress, Shared, Wake};
+use crate::canary::{self, Canary};
+use crate::config::{Clock, Config};
+use crate::event::Event;
+use crate::record::Handle;
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::tick::{EPOCH, TICK_NS, Tick};
+
+/// A model that has not ended by then fails: what was not explored was not shown.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Explores `f` with at most `preemptions`, `None` for all interleavings; fewer where `LOOM_MAX_PREEMPTIONS` says so.
+fn explore(preemptions: Option<usize>, f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = match (preemptions, builder.preemption_bound) {
+        (Some(ours), Some(env)) => Some(ours.min(env)),
+        (ours, env) => ours.or(env),
+    };
+    builder.max_branches = 20_000;
+    builder.max_duration = Some(LIMIT);
+    let began = Instant::now();
+    let executions = StdArc::new(StdMutex::new(0u64));
+    let counter = executions.clone();
+    builder.check(move || {
+        *counter.lock().expect("no panic holds it") += 1;
+        f();
+    });
+    let took = began.elapsed();
+    let count = *executions.lock().expect("no panic holds it");
+    println!("explored {count} executions in {took:.1?}");
+    assert!(took < LIMIT, "the model stopped at its time limit");
+}
+
+/// Expects that the model fails with the bug planted.
+fn must_fail(canary: Canary, preemptions: Option<usize>, f: impl Fn() + Send + Sync + 'static) {
+    let survived = canary::with(canary, || {
+        // The failure is expected: its message would only confuse.
+        catch_unwind(AssertUnwindSafe(|| explore(preemptions, f))).is_ok()
+    });
+    assert!(!survived, "{canary:?} was not noticed");
+}
+
+/// The wake-up that the thread's poll would see.
+#[derive(Clone)]
+struct Bell(Arc<AtomicBool>);
+
+impl Wake for Bell {
+    fn wake(&self) {
+        // Release: the write to the eventfd orders as much.
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// A wheel in a model. The engine stays on the model's main thread.
+struct World {
+    shared: Arc<Shared>,
+    bell: Bell,
+}
+
+impl World {
+    /// A wheel with the watchdog off, after its first look.
+    fn new(config: Config, drained: bool) -> (World, Engine) {
+        let bell = Bell(Arc::new(AtomicBool::new(false)));
+        let config = Config { clock: Clock::Manual, ..config };
+        let shared = Arc::new(Shared::new(&config, drained, Box::new(bell.clone()), 1, u32::MAX));
+        let mut engine = Engine::new(&config);
+        engine.step(&shared);
+        (World { shared, bell }, engine)
+    }
+
+    /// The usual one: no watchdog, no back-stop, four records.
+    fn plain() -> (World, Engine) {
+        World::new(quiet(), false)
+    }
+
+    fn announce(&self, id: u8, seconds: u64) -> Handle {
+        announce(&self.shared, id, seconds)
+    }
+
+    /// Sets the clock and works off all that is due or marked; returns the events, leaves unanswered.
+    fn advance(&self, engine: &mut Engine, ms: u64) -> Vec<Event> {
+        self.shared.clock.set_manual(ms * TICK_NS);
+        run(&self.shared, engine)
+    }
+
+    fn armed(&self, handle: Handle) -> Tick {
+        self.shared.slab.record(handle.index()).armed()
+    }
+
+    fn due(&self, handle: Handle) -> Tick {
+        self.shared.look_at(self.shared.slab.record(handle.index()).word())
+    }
+
+    /// What must hold for an announce that has returned, `asleep` being what the thread believes: it is awake, or woken, or
+    /// wakes up in time by itself.
+    fn assert_noticed(&self, asleep: bool, due: Tick) {
+        let alarm = self.shared.alarm.load(Ordering::Relaxed);
+        let woken = self.bell.0.load(Ordering::Acquire);
+        assert!(!asleep || woken || alarm <= due, "the thread sleeps until {alarm}, past {due}");
+    }
+}
+
+fn quiet() -> Config {
+    Config { watchdog: Duration::ZERO, backstop: Duration::ZERO, max_hosts: 4, ..Config::default() }
+}
+
+fn announce(shared: &Shared, id: u8, seconds: u64) -> Handle {
+    let interval = Duration::from_secs(seconds).into();
+    shared.announce(&[id], interval, Duration::ZERO, 0).expect("there is room").handle
+}
+
+fn run(shared: &Shared, engine: &mut Engine) -> Vec<Event> {
+    let mut events = Vec::new();
+    loop {
+        let progress = engine.step(shared);
+        events.append(&mut engine.take_batch());
+        if progress == Progress::Rest {
+            return events;
+        }
+    }
+}
+
+/// One turn of the thread's loop: work, then try to sleep.
+fn turn(shared: &Shared, engine: &mut Engine) -> bool {
+    run(shared, engine);
+    engine.may_sleep(shared, engine.next_look())
+}
+
+fn tick(ms: u64) -> Tick {
+    EPOCH + ms
+}

@@ -1,0 +1,46 @@
+//! The observer's side of the back-stop: judges the records of a slice. See [`Backstop`](crate::backstop::Backstop).
+
+use super::Shared;
+use super::engine::{Engine, Room};
+use crate::backstop::OVERDUE;
+use crate::record::{LINGERED, NONE, RESCUED, Record, State};
+use crate::tick::Tick;
+
+impl Engine {
+    /// Looks at the next slice of all records, if one is due: see [`Backstop`].
+    pub(super) fn sweep(&mut self, s: &Shared, now: Tick) {
+        let Some(slice) = self.backstop.take_slice(now, s.slab.used()) else { return };
+        for index in slice {
+            if self.room(s) != Room::Yes {
+                // The consumer is slow: the rest of the slice comes with the next look.
+                self.backstop.resume(index, now + 1);
+                return;
+            }
+            let record = s.slab.record(index);
+            if self.is_lost(s, index, record, now) {
+                s.thread.rescues.add(1);
+                record.set(RESCUED, true);
+                if !self.wheel.unlist(&s.slab, index) {
+                    record.set_place(0, 0);
+                }
+                self.visit(s, index);
+            }
+        }
+    }
+
+    fn is_lost(&self, s: &Shared, index: u32, record: &Record, now: Tick) -> bool {
+        let word = record.word();
+        let due = match word.state() {
+            State::Free | State::Reserved => return false,
+            State::Left => {
+                // Its mark may be on the way: only one that was Left at the last sweep already is lost.
+                let lingered = record.has(LINGERED);
+                record.set(LINGERED, true);
+                return lingered && now > word.last();
+            }
+            State::Live | State::Suspect if record.armed() == NONE => s.look_at(word),
+            State::Live | State::Suspect | State::Taken => record.armed(),
+        };
+        due + OVERDUE < now && !self.wheel.queued(&s.slab, index)
+    }
+}

@@ -1,1 +1,0 @@
-//! Tests of the liveness layer on the manual clock.

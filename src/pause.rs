@@ -1,0 +1,76 @@
+//! Pause points, for tests only: where a thread can be held back in the middle of an operation, to show that the others
+//! still finish. Outside of tests [`point`] is empty and nothing of this is compiled in.
+
+/// A moment between two steps of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// Announcer: the index was asked.
+    LookedUp,
+    /// Announcer: the word and the generation were read, the clock was not.
+    WordRead,
+    /// Announcer: the new word is made, the CAS is next.
+    Stamped,
+    /// Announcer: the CAS succeeded, `armed` was not read.
+    Heard,
+    /// Announcer: about to mark the record.
+    Reporting,
+    /// Marker: the leaf bit is set, the middle bit is not.
+    LeafMarked,
+    /// Marker: the middle bit is set, the top bit is not.
+    MiddleMarked,
+    /// Announcer: the record is marked, the alarm was not read.
+    Marked,
+    /// Registrant: about to take a record off the free list, whose head and link were read.
+    Popping,
+    /// Registrant: the record is filled, the index does not know it.
+    Filled,
+    /// Registrant: the index knows the record, which is still Reserved.
+    Entered,
+    /// Leaver: the word was read, the CAS is next.
+    Leaving,
+    /// Leaver: the word says Left, the record is not marked.
+    Left,
+    /// Observer: `armed` is stored, the second look comes.
+    Armed,
+    /// Observer: the word says Taken, the index entry is still there.
+    Claimed,
+    /// Observer: the index entry is gone, the record is not free.
+    Unindexed,
+    /// Observer: the record is released, all but the push on the free list.
+    Freed,
+    /// Observer: the alarm is stored, the bitmap was not read again.
+    Alarmed,
+}
+
+/// A thread that has a hook set is held here.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) fn point(_: Point) {}
+
+#[cfg(test)]
+pub(crate) use hooks::{at, point};
+
+#[cfg(test)]
+mod hooks {
+    use super::Point;
+    use std::cell::RefCell;
+
+    type Hook = Box<dyn FnOnce()>;
+
+    thread_local! {
+        static HOOK: RefCell<Option<(Point, Hook)>> = const { RefCell::new(None) };
+    }
+
+    /// Has `hook` called once, when this thread comes to `point`.
+    pub(crate) fn at(point: Point, hook: impl FnOnce() + 'static) {
+        HOOK.set(Some((point, Box::new(hook))));
+    }
+
+    /// A thread that has a hook set is held here.
+    pub(crate) fn point(point: Point) {
+        let hook = HOOK.with_borrow_mut(|hook| hook.take_if(|(at, _)| *at == point));
+        if let Some((_, hook)) = hook {
+            hook();
+        }
+    }
+}
