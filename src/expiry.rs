@@ -20,7 +20,7 @@ use mio::{Interest, Poll, Token, Waker};
 
 use crate::config::Config;
 use crate::event::{Event, EventKind, Handler, Verdict};
-use crate::liveness::{Engine, Progress, Shared, Wake};
+use crate::liveness::{Engine, Shared, Wake};
 use crate::sync::{Arc, Condvar, Mutex, lock};
 
 const WOKEN: Token = Token(0);
@@ -205,9 +205,9 @@ impl Observing {
     fn run(mut self) {
         let mut events = mio::Events::with_capacity(4);
         while !self.shared.clock.is_closed() {
-            let progress = self.engine.step(&self.shared);
+            self.engine.step(&self.shared);
             self.delivery.deliver(&self.shared, &mut self.engine);
-            if progress == Progress::More {
+            if self.engine.has_more(&self.shared) {
                 continue;
             }
             let alarm = self.engine.next_look();

@@ -11,7 +11,7 @@ use crate::error::{
 };
 use crate::event::{Handler, Verdict};
 use crate::expiry::{self, Delivery, EventFd, Events, Stage, in_callback};
-use crate::liveness::{Announced, Engine, Interval, Outcome, Progress, Shared, Wake};
+use crate::liveness::{Announced, Engine, Interval, Outcome, Shared, Wake};
 use crate::record::Handle;
 use crate::stats::{HostStatus, HostView, Stats};
 use crate::sync::{Arc, Mutex, lock};
@@ -238,9 +238,9 @@ impl HostWheel {
         self.shared.thread.wake_ups.add(1);
         let mut events = 0;
         while !self.shared.clock.is_closed() {
-            let progress = engine.step(&self.shared);
+            engine.step(&self.shared);
             events += delivery.deliver(&self.shared, engine);
-            if progress == Progress::Rest {
+            if !engine.has_more(&self.shared) {
                 break;
             }
         }

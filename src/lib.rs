@@ -37,6 +37,9 @@
 //!
 //! See [`HostWheel`] for the calls, [`Handler`] and [`Events`] for the two ways to get events, [`Config`] for the settings.
 
+// Models use a part of the crate.
+#![cfg_attr(loom, allow(dead_code, unused_imports))]
+
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 compile_error!(
     "hostwheel needs Linux (timerfd, eventfd, CLOCK_MONOTONIC_COARSE); on other systems use the pure Go backend"

@@ -19,15 +19,6 @@ use crate::wheel::{Place, Places, Queue, Wheel};
 /// The most visits of one kind in a step: after so many the clock is read again. Models see drains interrupted.
 const VISITS_PER_STEP: usize = if cfg!(loom) { 1 } else { 1024 };
 
-/// Whether the observer may rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Nothing is due before [`Engine::next_look`].
-    Rest,
-    /// There is more to do: step again, after delivering the batch.
-    More,
-}
-
 /// Whether another event can be taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
@@ -90,7 +81,7 @@ impl Engine {
 
     /// A look at the clock, and then at what is marked or due, up to a limit. Events are in [`take_batch`](Self::take_batch)
     /// or in the queue afterwards.
-    pub(crate) fn step(&mut self, s: &Shared) -> Progress {
+    pub(crate) fn step(&mut self, s: &Shared) {
         let missed = self.observer.missed_ns();
         let now = self.observer.look(&s.clock, self.known == 0);
         if self.observer.missed_ns() != missed {
@@ -100,40 +91,39 @@ impl Engine {
         self.serve_waiting(s);
         self.serve_marked(s);
         self.serve_due(s, now);
-        let progress = self.progress(s, now);
-        if progress == Progress::More {
+        if self.has_more(s) {
             self.backstop.behind(now);
         } else {
             self.sweep(s, now);
         }
         s.thread.waiting.set((self.wheel.queued_len(Queue::Room) + self.wheel.queued_len(Queue::Turn)) as u64);
-        progress
     }
 
-    fn progress(&self, s: &Shared, now: Tick) -> Progress {
+    /// Whether there is more to do at once: step again, after delivering the batch. Asked after the delivery, because the
+    /// answers of callbacks make room for other leaves.
+    pub(crate) fn has_more(&self, s: &Shared) -> bool {
         let turn = self.wheel.queued_len(Queue::Turn) > 0 && self.may_take(s);
-        let room = self.wheel.queued_len(Queue::Room) > 0 || turn;
-        let more = match self.room(s) {
+        let waiting = turn || self.wheel.queued_len(Queue::Room) > 0;
+        match self.room(s) {
             Room::Pause => true,
-            Room::Yes if room => true,
-            _ => {
+            Room::Yes if waiting => true,
+            Room::Yes | Room::Full => {
                 self.wheel.draining()
-                    || self.wheel.next_look().is_some_and(|tick| tick <= now)
+                    || self.wheel.next_look().is_some_and(|tick| tick <= self.observer.tick())
                     || !self.collector.is_done(&s.slab)
             }
-        };
-        if more { Progress::More } else { Progress::Rest }
+        }
     }
 
     /// Looks again at the hosts that were waiting before this step.
     fn serve_waiting(&mut self, s: &Shared) {
-        let mut room = self.wheel.queued_len(Queue::Room);
+        let mut room = self.wheel.queued_len(Queue::Room).min(VISITS_PER_STEP);
         while room > 0 && self.room(s) == Room::Yes {
             let Some(index) = self.wheel.pop_queued(&s.slab, Queue::Room) else { break };
             self.visit(s, index);
             room -= 1;
         }
-        let mut turn = self.wheel.queued_len(Queue::Turn);
+        let mut turn = self.wheel.queued_len(Queue::Turn).min(VISITS_PER_STEP);
         while turn > 0 && self.room(s) == Room::Yes && self.may_take(s) {
             let Some(index) = self.wheel.pop_queued(&s.slab, Queue::Turn) else { break };
             self.visit(s, index);

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Announced, Engine, Outcome, Progress, Shared, Wake};
+use super::{Announced, Engine, Outcome, Shared, Wake};
 use crate::config::{Clock, Config};
 use crate::event::{Event, EventKind, Verdict};
 use crate::pause::{self, Point};
@@ -106,13 +106,13 @@ fn advance(shared: &Shared, engine: &mut Engine, seconds: u64) -> Vec<Event> {
     shared.clock.set_manual(seconds * 1000 * TICK_NS);
     let mut events = Vec::new();
     loop {
-        let progress = engine.step(shared);
+        engine.step(shared);
         let batch = engine.take_batch();
         for event in batch.iter().filter(|event| event.kind() == EventKind::Leave) {
             engine.answer(shared, event, Verdict::Done);
         }
         events.extend(batch);
-        if progress == Progress::Rest {
+        if !engine.has_more(shared) {
             return events;
         }
     }

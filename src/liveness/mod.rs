@@ -42,7 +42,7 @@ use crate::stats::{self, HostState, HostStatus, HostView, ProducerCounters, Stat
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
 use crate::tick::{EPOCH, Tick, since_open, ticks_floor};
 
-pub(crate) use engine::{Engine, Progress};
+pub(crate) use engine::Engine;
 use outstanding::Outstanding;
 
 #[cfg(loom)]

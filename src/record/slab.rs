@@ -69,16 +69,17 @@ impl Record {
         Word::from_bits(self.word.load(Ordering::Acquire))
     }
 
-    /// Replaces the word if it is still `old`.
+    /// Replaces the word if it is still `old`: a goodbye, or the observer's own changes of state.
     ///
-    /// Release: what the caller did before (filling a Reserved record) is seen by whoever acquires the new word. Acquire:
-    /// a thread that takes or frees the record sees what its registrant wrote. On failure nothing is concluded; the
-    /// caller loads the word again.
+    /// Relaxed: `old` was acquired when it was loaded, and no word recurs, so success adds nothing to that. What the caller
+    /// did before is of no interest to who sees the new word; a read-modify-write carries the registrant's release on. On
+    /// failure nothing is concluded; the caller loads the word again.
     pub(crate) fn swap_word(&self, old: Word, new: Word) -> bool {
-        self.word.compare_exchange(old.bits(), new.bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.word.compare_exchange(old.bits(), new.bits(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// As [`swap_word`](Self::swap_word), and sequentially consistent: with [`armed_seq`](Self::armed_seq)
+    /// Replaces the word if it is still `old`: an announce. Release, as part of SeqCst: the record's filling is seen by who
+    /// acquires a word that says Live. And sequentially consistent: with [`armed_seq`](Self::armed_seq)
     /// this is the announcer's half of the handshake with the thread's `Engine::place`.
     pub(crate) fn swap_word_seq(&self, old: Word, new: Word) -> bool {
         self.word.compare_exchange(old.bits(), new.bits(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
@@ -324,7 +325,7 @@ impl Slab {
     /// records that wait for it.
     pub(crate) fn is_short(&self) -> bool {
         let fresh = self.used();
-        self.free.is_empty() && (fresh >= self.max_hosts || fresh as usize % CHUNK == 0)
+        self.free.is_empty() && (fresh >= self.max_hosts || (fresh as usize).is_multiple_of(CHUNK))
     }
 
     /// Takes a record for the caller alone: its word says Reserved, its id is not initialised. Lock-free; O(1).

@@ -8,7 +8,6 @@ use super::{Place, Places, Queue, Wheel};
 
 impl Wheel {
     /// Panics, saying why, unless everything in the wheel agrees. O(hints + slots); for tests.
-    #[allow(dead_code, reason = "called by tests and by debug builds at will")]
     pub(crate) fn check_invariants<P: Places>(&self, places: &P) {
         self.lists.check();
         let mut used = HashSet::new();

@@ -173,6 +173,7 @@ impl Lists {
     }
 
     /// Every list but the one of id 0: id, owner, entries in order.
+    #[cfg(test)]
     pub(super) fn each(&self) -> impl Iterator<Item = (u16, Owner, impl Iterator<Item = u32>)> {
         self.lists.iter().enumerate().skip(1).map(|(id, list)| {
             let entries = list.chunks.iter().flat_map(|chunk| chunk.iter().copied());
@@ -181,6 +182,7 @@ impl Lists {
     }
 
     /// Panics unless chunks and spare ids add up.
+    #[cfg(test)]
     pub(super) fn check(&self) {
         let mut in_lists = 0;
         for (id, list) in self.lists.iter().enumerate() {

@@ -26,6 +26,7 @@
 //! Files: `level.rs` says where a tick belongs, `turning.rs` moves the position and hands out, `lists.rs` holds the
 //! hints, `occupancy.rs` finds the next slot, `check.rs` proves that they agree.
 
+#[cfg(test)]
 mod check;
 mod level;
 mod lists;

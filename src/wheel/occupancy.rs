@@ -20,6 +20,7 @@ impl Occupancy {
         self.0[usize::from(slot) / WORD_BITS] &= !(1 << (usize::from(slot) % WORD_BITS));
     }
 
+    #[cfg(test)]
     pub(super) fn is_set(&self, slot: u8) -> bool {
         self.0[usize::from(slot) / WORD_BITS] & (1 << (usize::from(slot) % WORD_BITS)) != 0
     }

@@ -77,6 +77,29 @@ fn loom_a_record_is_handed_over_with_all_that_it_holds() {
     });
 }
 
+/// The back-stop finds a host by its word alone, before its registrant came to mark it.
+#[test]
+fn loom_who_finds_a_live_word_finds_the_host() {
+    explore(None, || {
+        let slab = Arc::new(Slab::new(1, 1, u32::MAX));
+        let index = slab.reserve().expect("one record");
+        let other = slab.clone();
+        let registrant = thread::spawn(move || {
+            let record = other.record(index);
+            record.fill(HostId::new(b"a"), 7);
+            let reserved = record.word();
+            assert!(record.swap_word_seq(reserved, reserved.with_state(State::Live)));
+        });
+        let record = slab.record(index);
+        if record.word().state() == State::Live {
+            assert_eq!(record.user_data(), 7);
+            // SAFETY: this is the thread, and the record is Live.
+            assert_eq!(&*unsafe { record.id() }, b"a");
+        }
+        registrant.join().expect("the registrant returns");
+    });
+}
+
 /// The thread visits a record as soon as it finds it marked, without joining the registrant first.
 #[test]
 fn loom_who_finds_a_mark_finds_the_host() {

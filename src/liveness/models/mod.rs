@@ -15,7 +15,7 @@ use std::sync::Arc as StdArc;
 use std::sync::Mutex as StdMutex;
 use std::time::{Duration, Instant};
 
-use super::{Engine, Progress, Shared, Wake};
+use super::{Engine, Shared, Wake};
 use crate::canary::{self, Canary};
 use crate::config::{Clock, Config};
 use crate::event::Event;
@@ -129,9 +129,9 @@ fn announce(shared: &Shared, id: u8, seconds: u64) -> Handle {
 fn run(shared: &Shared, engine: &mut Engine) -> Vec<Event> {
     let mut events = Vec::new();
     loop {
-        let progress = engine.step(shared);
+        engine.step(shared);
         events.append(&mut engine.take_batch());
-        if progress == Progress::Rest {
+        if !engine.has_more(shared) {
             return events;
         }
     }
