@@ -254,6 +254,9 @@ impl HostWheel {
     /// As for [`advance`](Self::advance).
     pub fn next_due(&self) -> Result<Option<Duration>, AdvanceError> {
         let manual = self.manual_mode()?;
+        if self.shared.clock.is_closed() {
+            return Err(AdvanceError::Closed);
+        }
         let _stage = self.stage.enter();
         let Manual { engine, .. } = &*lock(manual);
         let now_ns = self.shared.clock.observe_ns();

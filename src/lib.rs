@@ -45,6 +45,11 @@ compile_error!(
     "hostwheel needs Linux (timerfd, eventfd, CLOCK_MONOTONIC_COARSE); on other systems use the pure Go backend"
 );
 
+// The README's code is compiled and run by the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod backstop;
 mod canary;
 mod clock;

@@ -4,6 +4,8 @@
 /// A moment between two steps of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
+    /// Anyone: about to read a word.
+    Reading,
     /// Announcer: the index was asked.
     LookedUp,
     /// Announcer: the word and the generation were read, the clock was not.
@@ -20,6 +22,8 @@ pub(crate) enum Point {
     MiddleMarked,
     /// Announcer: the record is marked, the alarm was not read.
     Marked,
+    /// Registrant: about to take a record from the slab.
+    Reserving,
     /// Registrant: about to take a record off the free list, whose head and link were read.
     Popping,
     /// Registrant: the record is filled, the index does not know it.
@@ -43,14 +47,20 @@ pub(crate) enum Point {
 }
 
 /// A thread that has a hook set is held here.
-#[cfg(not(test))]
+#[cfg(not(any(test, loom)))]
 #[inline(always)]
 pub(crate) fn point(_: Point) {}
 
-#[cfg(test)]
+/// In models every point is a place to switch threads.
+#[cfg(loom)]
+pub(crate) fn point(_: Point) {
+    crate::sync::interleave();
+}
+
+#[cfg(all(test, not(loom)))]
 pub(crate) use hooks::{at, point};
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod hooks {
     use super::Point;
     use std::cell::RefCell;

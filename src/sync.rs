@@ -40,6 +40,20 @@ pub(crate) use loom::sync::MutexGuard;
 #[cfg(not(loom))]
 pub(crate) use std::sync::MutexGuard;
 
+/// Makes loom consider a switch to another thread here.
+///
+/// Loom explores a switch only before an access that conflicts with the last one to the same atomic. A thread that loads an
+/// atomic and then changes it hides, by its own load, that another thread's load before that conflicts with the change
+/// (loom 0.7.3 remembers one access per atomic), and "load, then CAS" is what announcers do. Accesses to this word conflict
+/// always, and being relaxed they order nothing.
+#[cfg(loom)]
+pub(crate) fn interleave() {
+    loom::lazy_static! {
+        static ref TURNSTILE: AtomicU64 = AtomicU64::new(0);
+    }
+    TURNSTILE.fetch_add(1, Ordering::Relaxed);
+}
+
 #[cfg(not(loom))]
 pub(crate) use crossbeam_queue::ArrayQueue;
 

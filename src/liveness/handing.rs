@@ -1,7 +1,7 @@
 //! The observer's side of delivery: due hosts become leaves, leaves get answers, answers free or retry.
 
 use super::engine::{Engine, Room};
-use super::outstanding::{Entry, Phase, backoff};
+use super::outstanding::{Entry, Next, Phase, backoff};
 use super::{Shared, lock};
 use crate::canary::{Canary, planted};
 use crate::event::{Event, EventKind, Reason, Verdict};
@@ -24,8 +24,6 @@ impl Engine {
             return false;
         }
         point(Point::Claimed);
-        let now = self.observer.tick();
-        self.arm(record, now);
         self.end_suspicion(s, record);
         s.thread.outstanding.add(1);
         let event = self.event(s, index, record, taken, EventKind::Leave);
@@ -37,6 +35,10 @@ impl Engine {
             Reason::HostTtl => s.thread.leaves_host_ttl.add(1),
             Reason::Backstop => s.thread.leaves_backstop.add(1),
         }
+        if s.queue.is_some() {
+            let phase = Phase::Out(self.observer.tick() + self.settle_timeout);
+            lock(&s.outstanding).set(event.handle, Entry { attempt: 1, reason: event.reason, phase });
+        }
         self.hand_out(s, index, record, event);
         true
     }
@@ -47,11 +49,10 @@ impl Engine {
             self.emit(s, event.clone());
         }
         if s.queue.is_some() {
-            let due = self.observer.tick() + self.settle_timeout;
-            let entry = Entry { attempt: event.attempt, reason: event.reason, phase: Phase::Out(due) };
-            lock(&s.outstanding).set(event.handle, entry);
-            self.schedule(s, index, record, due);
+            self.schedule(s, index, record, self.observer.tick() + self.settle_timeout);
         } else {
+            // In the batch, and so in no list; it is not overdue there.
+            self.arm(record, self.observer.tick());
             self.wheel.unlist(&s.slab, index);
         }
         self.emit(s, event);
@@ -59,23 +60,21 @@ impl Engine {
 
     pub(super) fn visit_taken(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
         let handle = Handle::new(index, record.generation());
-        // None: in the batch that is about to be delivered, and not answered yet.
-        let Some(entry) = lock(&s.outstanding).get(handle) else { return true };
         let now = self.observer.tick();
-        match entry.phase {
-            Phase::Answered(verdict) => self.act_on(s, index, record, entry, verdict),
-            Phase::Out(due) | Phase::Retry(due) if due > now => self.schedule(s, index, record, due),
-            Phase::Out(_) | Phase::Retry(_) => {
-                if self.room(s) == Room::Full {
-                    return self.wait(s, index, record, Queue::Room);
-                }
-                lock(&s.outstanding).remove(handle);
+        let may_go = self.room(s) != Room::Full;
+        let answer_by = s.queue.is_some().then_some(now + self.settle_timeout);
+        // One look under the lock decides: an answer that was accepted is never passed over.
+        let next = lock(&s.outstanding).next(handle, now, may_go, answer_by);
+        match next {
+            // In the batch that is about to be delivered, and not answered yet.
+            Next::InBatch => {}
+            Next::Wait(due) => self.schedule(s, index, record, due),
+            Next::NoRoom => return self.wait(s, index, record, Queue::Room),
+            Next::Answered(entry, verdict) => self.act_on(s, index, record, entry, verdict),
+            Next::Again(entry) => {
                 s.thread.retries.add(1);
-                let event = Event {
-                    attempt: entry.attempt + 1,
-                    reason: entry.reason,
-                    ..self.event(s, index, record, word, EventKind::Leave)
-                };
+                let event = self.event(s, index, record, word, EventKind::Leave);
+                let event = Event { attempt: entry.attempt, reason: entry.reason, ..event };
                 self.hand_out(s, index, record, event);
             }
         }

@@ -30,13 +30,42 @@ pub(super) enum Phase {
     Retry(Tick),
 }
 
+/// What the observer has to do about a leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Next {
+    /// Not in the table: a callback has yet to answer it.
+    InBatch,
+    /// Nothing before the tick.
+    Wait(Tick),
+    /// Another attempt is due, and there is no room for it.
+    NoRoom,
+    /// Act on the answer.
+    Answered(Entry, Verdict),
+    /// Hand it out again, as the entry says.
+    Again(Entry),
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Outstanding(HashMap<Handle, Entry>);
 
 impl Outstanding {
-    pub(super) fn get(&self, handle: Handle) -> Option<Entry> {
-        self.0.get(&handle).copied()
+    /// What is to be done at `now`. Another attempt begins here: it is in the table with the time by which a drained one
+    /// must be answered, or leaves it, when a callback is going to answer.
+    pub(super) fn next(&mut self, handle: Handle, now: Tick, room: bool, answer_by: Option<Tick>) -> Next {
+        let Some(entry) = self.0.get_mut(&handle) else { return Next::InBatch };
+        match entry.phase {
+            Phase::Answered(verdict) => return Next::Answered(*entry, verdict),
+            Phase::Out(due) | Phase::Retry(due) if due > now => return Next::Wait(due),
+            Phase::Out(_) | Phase::Retry(_) if !room => return Next::NoRoom,
+            Phase::Out(_) | Phase::Retry(_) => entry.attempt = entry.attempt.saturating_add(1),
+        }
+        let again = *entry;
+        match answer_by {
+            Some(due) => entry.phase = Phase::Out(due),
+            None => self.remove(handle),
+        }
+        Next::Again(again)
     }
 
     pub(super) fn set(&mut self, handle: Handle, entry: Entry) {
@@ -83,6 +112,23 @@ mod tests {
         assert_eq!(backoff(u32::MAX, Duration::ZERO), 60_000);
         assert_eq!(backoff(3, Duration::from_secs(120)), 120_000);
         assert_eq!(backoff(3, Duration::from_nanos(1)), 1);
+    }
+
+    #[test]
+    fn an_attempt_begins_when_it_is_due_and_there_is_room() {
+        let handle = Handle::new(1, 1);
+        let mut table = Outstanding::default();
+        assert!(matches!(table.next(handle, 9, true, None), Next::InBatch));
+        table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, phase: Phase::Retry(10) });
+        assert!(matches!(table.next(handle, 9, true, Some(70)), Next::Wait(10)));
+        assert!(matches!(table.next(handle, 10, false, Some(70)), Next::NoRoom));
+        assert!(matches!(table.next(handle, 10, true, Some(70)), Next::Again(Entry { attempt: 2, .. })));
+        assert_eq!(table.settle(handle, 2, Verdict::Done), Ok(()));
+        // Late, and answered all the same: it is not handed out again.
+        assert!(matches!(table.next(handle, 99, true, Some(160)), Next::Answered(_, Verdict::Done)));
+        table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, phase: Phase::Retry(10) });
+        assert!(matches!(table.next(handle, 10, true, None), Next::Again(Entry { attempt: 2, .. })));
+        assert!(matches!(table.next(handle, 10, true, None), Next::InBatch));
     }
 
     #[test]

@@ -66,6 +66,7 @@ impl Record {
     /// Loads the word. Acquire: pairs with every release store or CAS of the word, so what was written before the word
     /// said so (id, user data, the generation bumped before Free) is seen with it.
     pub(crate) fn word(&self) -> Word {
+        point(Point::Reading);
         Word::from_bits(self.word.load(Ordering::Acquire))
     }
 
@@ -330,6 +331,7 @@ impl Slab {
 
     /// Takes a record for the caller alone: its word says Reserved, its id is not initialised. Lock-free; O(1).
     pub(crate) fn reserve(&self) -> Result<u32, ReserveError> {
+        point(Point::Reserving);
         let index = match self.free.pop(self) {
             Some(index) => index,
             None => self.reserve_fresh()?,

@@ -121,12 +121,12 @@ fn a_helper_completes_a_registration() {
 
 #[test]
 fn loom_a_helped_registration_is_reported() {
-    explore(Some(3), a_helper_completes_a_registration);
+    explore(Some(2), a_helper_completes_a_registration);
 }
 
 #[test]
 fn loom_canary_a_helper_leaves_the_report_to_the_registrant() {
-    must_fail(Canary::SilentHelper, Some(3), a_helper_completes_a_registration);
+    must_fail(Canary::SilentHelper, Some(2), a_helper_completes_a_registration);
 }
 
 /// Close against a thread that falls asleep, and a leave that wakes nobody.
