@@ -60,10 +60,10 @@ impl Backstop {
         Some(start..end)
     }
 
-    /// Sweeps again from `index` at once: the rest of a slice that was cut short.
-    pub(crate) fn resume(&mut self, index: u32, now: Tick) {
+    /// Goes on with `index` at tick `at`: the rest of a slice that was cut short.
+    pub(crate) fn resume(&mut self, index: u32, at: Tick) {
         self.cursor = index;
-        self.next = now;
+        self.next = at;
     }
 }
 

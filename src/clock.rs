@@ -18,12 +18,16 @@ use std::collections::VecDeque;
 use crate::canary::{Canary, planted};
 pub(crate) use crate::config::Clock as ClockKind;
 use crate::config::Config;
+use crate::record::LAST_TICK;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::tick::{EPOCH, TICK_NS, Tick, tick_ceil, tick_floor, ticks_ceil};
 
 /// The greatest margin of the coarse clock. A lag beyond it means that the whole machine stood still; the horizon covers
 /// that.
 const MARGIN_NS_MAX: u64 = 50 * TICK_NS;
+
+/// Time stands still after this: a word holds no later announce.
+const END_NS: u64 = (LAST_TICK - EPOCH) * TICK_NS;
 
 /// What announcers read at every announce and the thread writes every few milliseconds at most: a line of its own.
 #[derive(Debug)]
@@ -89,10 +93,11 @@ impl Clock {
 
     /// The clock's time since open as the thread reads it, `away` not taken off.
     pub(crate) fn observe_ns(&self) -> u64 {
-        match self.kind {
+        let ns = match self.kind {
             ClockKind::Manual => self.manual_ns.load(Ordering::Acquire),
             ClockKind::Coarse | ClockKind::Precise => os::precise_ns().saturating_sub(self.base_ns),
-        }
+        };
+        ns.min(END_NS)
     }
 
     /// Wheel time now, in nanoseconds since open.
@@ -350,6 +355,13 @@ mod tests {
         assert_eq!(look(&clock, &mut observer, 86_400_000), 86_400_000);
         assert_eq!(clock.stamp(), EPOCH + 86_400_000);
         assert_eq!(observer.next_look(), None);
+    }
+
+    #[test]
+    fn after_seventeen_years_time_stands_still() {
+        let (clock, mut observer) = observed(0);
+        clock.set_manual(u64::MAX / 2);
+        assert_eq!(observer.look(&clock, false), LAST_TICK);
     }
 
     #[test]

@@ -12,8 +12,8 @@ impl Engine {
         let Some(slice) = self.backstop.take_slice(now, s.slab.used()) else { return };
         for index in slice {
             if self.room(s) != Room::Yes {
-                // The consumer is slow: the rest of the slice comes with the next look.
-                self.backstop.resume(index, now + 1);
+                // The consumer is slow, and what is lost is late already: the rest of the slice has time.
+                self.backstop.resume(index, now + OVERDUE);
                 return;
             }
             let record = s.slab.record(index);

@@ -22,7 +22,7 @@ const INTERVAL_MASK: u32 = (1 << INTERVAL_BITS) - 1;
 const SECONDS: u32 = 1 << (INTERVAL_BITS - 1);
 
 /// The last tick that the word can hold: 17 years of wheel time.
-const LAST_TICK: Tick = (1 << (64 - LAST_SHIFT)) - 1;
+pub(crate) const LAST_TICK: Tick = (1 << (64 - LAST_SHIFT)) - 1;
 
 /// What a record is at the moment. See the state diagram in the module above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
