@@ -184,7 +184,8 @@ impl Event {
         Duration::from_nanos(self.lateness_ns)
     }
 
-    /// Time since the last announce that was not counted, because nobody watched (the process was stopped or starved).
+    /// Time since the last announce that was not counted, because nobody watched (the process was stopped or starved). At
+    /// most: an announce heard within such a time counts as heard at its beginning.
     pub fn away(&self) -> Duration {
         Duration::from_nanos(self.away_ns)
     }

@@ -223,7 +223,8 @@ impl HostWheel {
     /// events delivered, or made if they are drained. A time before the present one counts as the present.
     ///
     /// An advance by more than the watchdog allows is a late look: the excess counts as time in which nobody watched. Set
-    /// the watchdog to 0, or advance to [`next_due`](Self::next_due) at most, to make all time count.
+    /// the watchdog to 0, or advance to [`next_due`](Self::next_due) at most, to make all time count. (Time in which no host
+    /// was known to the observer is in no figure: so after the first registration, advance to the present first.)
     ///
     /// # Errors
     /// The wheel has a clock of its own; the caller is inside a callback; or the wheel is closed.
@@ -260,7 +261,7 @@ impl HostWheel {
         let _stage = self.stage.enter();
         let Manual { engine, .. } = &*lock(manual);
         let now_ns = self.shared.clock.observe_ns();
-        if self.shared.slab.any_marked() {
+        if self.shared.slab.any_marked() || engine.has_more(&self.shared) {
             return Ok(Some(Duration::from_nanos(now_ns)));
         }
         let next = engine.next_look().map(|tick| self.shared.clock.reading_at(tick).max(now_ns));

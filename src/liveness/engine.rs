@@ -102,17 +102,20 @@ impl Engine {
     /// Whether there is more to do at once: step again, after delivering the batch. Asked after the delivery, because the
     /// answers of callbacks make room for other leaves.
     pub(crate) fn has_more(&self, s: &Shared) -> bool {
-        let turn = self.wheel.queued_len(Queue::Turn) > 0 && self.may_take(s);
-        let waiting = turn || self.wheel.queued_len(Queue::Room) > 0;
         match self.room(s) {
             Room::Pause => true,
-            Room::Yes if waiting => true,
+            Room::Yes if self.wants_room(s) => true,
             Room::Yes | Room::Full => {
                 self.wheel.draining()
                     || self.wheel.next_look().is_some_and(|tick| tick <= self.observer.tick())
                     || !self.collector.is_done(&s.slab)
             }
         }
+    }
+
+    /// Whether hosts wait that could go if there were room for their events.
+    fn wants_room(&self, s: &Shared) -> bool {
+        self.wheel.queued_len(Queue::Room) > 0 || self.wheel.queued_len(Queue::Turn) > 0 && self.may_take(s)
     }
 
     /// Looks again at the hosts that were waiting before this step.
@@ -234,6 +237,7 @@ impl Engine {
     }
 
     fn visit_left(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
+        self.end_suspicion(s, record);
         if self.observer.tick() <= word.last() {
             // Stamped with the clock's margin: freed once wheel time has passed it, so that the floor never runs ahead.
             self.schedule(s, index, record, word.last() + 1);
@@ -264,7 +268,6 @@ impl Engine {
         if !planted(Canary::FreeKeepsHint) {
             self.wheel.unlist(&s.slab, index);
         }
-        self.end_suspicion(s, record);
         if record.armed() != NONE {
             self.known -= 1;
         }
@@ -326,7 +329,7 @@ impl Engine {
 
     /// Declares that the observer sleeps until `alarm` (`None`: until it is woken); false if it must not.
     pub(crate) fn may_sleep(&self, s: &Shared, alarm: Option<Tick>) -> bool {
-        let starved = self.wheel.queued_len(Queue::Room) > 0;
+        let starved = self.wants_room(s);
         // Relaxed, both: the fence orders them before what is read next.
         s.starved.store(starved, Ordering::Relaxed);
         s.alarm.store(alarm.unwrap_or(Tick::MAX), Ordering::Relaxed);

@@ -1,0 +1,137 @@
+//! The report at the end of a run.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::history::History;
+use crate::judge::{Breach, Promise, Tally, Verdict};
+use crate::plan::Plan;
+
+/// How often a scheduler without a wheel scans all its hosts.
+pub const SCAN_EVERY: Duration = Duration::from_secs(300);
+
+/// At how many phases of the scan each death is tried.
+const SCAN_PHASES: u32 = 1000;
+
+/// How many breaches of each promise are told in full.
+const BREACHES_TOLD: usize = 10;
+
+/// Prints what happened and what the scheduler saw of it.
+pub fn print(plan: &Plan, history: &History, verdict: &Verdict) {
+    print_fates(verdict);
+    print_detection(verdict);
+    print_account(plan, history, verdict);
+}
+
+/// Prints the judgement: one line if all is well, otherwise each broken promise and where it was broken.
+pub fn print_judgement(verdict: &Verdict, seed: u64) {
+    if verdict.breaches.is_empty() {
+        println!("Every promise was kept.");
+        return;
+    }
+    eprintln!("\nBroken promises; --seed {seed} repeats the plan:");
+    for promise in Promise::ALL {
+        let breaches: Vec<&Breach> = verdict.breaches.iter().filter(|breach| breach.promise == promise).collect();
+        if !breaches.is_empty() {
+            eprintln!("  {promise}: broken {} times", breaches.len());
+        }
+        for Breach { host, what, .. } in breaches.iter().take(BREACHES_TOLD) {
+            eprintln!("      host {host}: {what}");
+        }
+        if breaches.len() > BREACHES_TOLD {
+            eprintln!("      and {} more", breaches.len() - BREACHES_TOLD);
+        }
+    }
+}
+
+fn print_fates(verdict: &Verdict) {
+    println!("{:<40}{:>6}{:>13}   what the scheduler must see", "Fate", "hosts", "as expected");
+    let row = |name: &str, tally: &Tally, expectation: &str| {
+        println!("  {name:<38}{:>6}{:>13}   {expectation}", tally.hosts, tally.as_expected);
+        if tally.excused > 0 {
+            println!("{:>59}   {} lost an announce or got no processor in time", "", tally.excused);
+        }
+    };
+    for (fate, tally) in &verdict.tallies {
+        row(fate.name(), tally, fate.expectation());
+    }
+    row("ran through the scheduler's own stop", &verdict.through_stop, "no leave, same handle");
+}
+
+fn print_detection(verdict: &Verdict) {
+    let mut silence = Times::new();
+    let mut lateness = Times::new();
+    let mut lateness_in_stop = Times::new();
+    let mut scan_silence = Times::new();
+    let mut scan_lateness = Times::new();
+    for found in &verdict.detections {
+        silence.note(found.silence);
+        if found.due_in_stop { &mut lateness_in_stop } else { &mut lateness }.note(found.lateness);
+        // The scan finds a host at the first pass after its TTL; when that is depends on nothing but luck.
+        for phase in 0..SCAN_PHASES {
+            let wait = SCAN_EVERY * (2 * phase + 1) / (2 * SCAN_PHASES);
+            scan_silence.note(2 * found.interval + wait);
+            scan_lateness.note(wait);
+        }
+    }
+    let leaves = format!("Finding {} dead hosts", verdict.detections.len());
+    println!("\n{leaves:<40}{:>10}{:>12}{:>12}", "p50", "p99", "max");
+    silence.print("from the last announce to the leave");
+    scan_silence.print("  a scan every 300 s would need");
+    lateness.print("from the moment it was due");
+    if !lateness_in_stop.0.is_empty() {
+        lateness_in_stop.print(&format!("  {} due in the stop, found after it", lateness_in_stop.0.len()));
+    }
+    scan_lateness.print("  a scan every 300 s would need");
+}
+
+fn print_account(plan: &Plan, history: &History, verdict: &Verdict) {
+    let stats = &history.stats;
+    let heard: usize = history.hosts.iter().map(|host| host.heard.len()).sum();
+    let stop = plan.stop.end - plan.stop.start;
+    let row = |name: &str, value: String| println!("  {name:<38}{value}");
+    let alive = history.hosts.iter().filter(|host| host.alive).count();
+    println!("\nThe wheel's account");
+    row("hosts at the end", format!("{} known, {alive} really alive", stats.live));
+    row("announces", format!("{heard} read from the socket, {} lost on the way", history.lost()));
+    row("suspects", format!("{}, of which {} recovered", stats.suspects, stats.recoveries));
+    row("leaves", format!("{}, of which {} false", stats.leaves, verdict.false_leaves()));
+    row("leaves that met a newer entry", format!("{} (the table keeps it: handles differ)", stats.mismatches));
+    row("polite leaves", stats.left.to_string());
+    row("rescues by the back-stop", stats.rescues.to_string());
+    let away = Duration::from_nanos(stats.away_ns);
+    row("time not counted", format!("{} (the scheduler was stopped for {})", show(away), show(stop)));
+    row("margin of the coarse clock", show(Duration::from_nanos(stats.margin_ns)));
+    row("greatest lateness by its own count", show(Duration::from_nanos(stats.lateness_max_ns)));
+    row("work of its thread", format!("{} wake-ups, {} looks at a host", stats.wake_ups, stats.visits));
+}
+
+/// Times, and their percentiles.
+struct Times(Histogram<u64>);
+
+impl Times {
+    fn new() -> Times {
+        // Microseconds, up to a quarter of an hour. The bounds are valid, and whatever lies outside is saturated.
+        Times(Histogram::new_with_bounds(1, 900_000_000, 4).expect("the bounds are constants"))
+    }
+
+    fn note(&mut self, time: Duration) {
+        self.0.saturating_record(time.as_micros() as u64);
+    }
+
+    fn print(&self, name: &str) {
+        let at = |quantile| show(Duration::from_micros(self.0.value_at_quantile(quantile)));
+        println!("  {name:<38}{:>10}{:>12}{:>12}", at(0.5), at(0.99), at(1.0));
+    }
+}
+
+/// A duration with a unit that suits it.
+pub fn show(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match seconds {
+        100.0.. => format!("{seconds:.0} s"),
+        1.0.. => format!("{seconds:.2} s"),
+        _ => format!("{:.1} ms", seconds * 1e3),
+    }
+}

@@ -1,0 +1,351 @@
+//! The scheduler: keeps a table of hosts, and lets hostwheel say which of them have gone.
+//!
+//! This file is the example to copy from. The main thread reads announces from a UDP socket and hands them to the wheel;
+//! the wheel calls [`LeaveHost`] on its own thread when a host has gone, and the host is removed from the table if its
+//! handle is still the one in the table. Everything that happens is written to standard output for the driver, by a
+//! third thread, so that a slow reader never holds up an announce or a callback.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use hostwheel::{Config, EventKind, Handle, Handler, HostWheel, Outcome, Verdict};
+use mio::net::UdpSocket;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::observation::{self as told, Count, Heard, Left, Observation, Stats};
+use crate::system;
+use crate::wire::{Kind, LENGTH, Packet};
+
+/// The first argument of a process that is the scheduler.
+pub const ROLE: &str = "scheduler-process";
+
+/// What the driver writes to end the run.
+pub const FINISH: &str = "finish\n";
+
+/// The shortest interval that the scheduler accepts.
+pub const MIN_INTERVAL: Duration = Duration::from_millis(500);
+
+const SAMPLE_EVERY_NS: u64 = 100_000_000;
+/// Room for what a large fleet announces while the scheduler is stopped.
+const SOCKET_BUFFER: i32 = 16 << 20;
+
+const SOCKET: Token = Token(0);
+const STDIN: Token = Token(1);
+
+/// What the scheduler keeps of a host. A real one keeps its load, its addresses, its tasks here.
+struct Metadata {
+    handle: Handle,
+    incarnation: u32,
+}
+
+/// The scheduler's table of hosts, shared by the receive loop and the callback.
+#[derive(Default)]
+struct Table {
+    hosts: HashMap<u32, Metadata>,
+    mismatches: u64,
+}
+
+type SharedTable = Arc<Mutex<Table>>;
+
+/// Each critical section is a single update, so the table stays consistent whoever panicked.
+fn lock(table: &SharedTable) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The id under which the wheel knows a host.
+fn host_id(number: u32) -> String {
+    format!("host-{number:04}")
+}
+
+fn host_number(id: &[u8]) -> Option<u32> {
+    std::str::from_utf8(id).ok()?.strip_prefix("host-")?.parse().ok()
+}
+
+/// What the wheel calls.
+struct LeaveHost {
+    table: SharedTable,
+    out: Sender<Observation>,
+}
+
+impl LeaveHost {
+    fn tell(&self, at_ns: u64, event: &hostwheel::Event) -> Option<u32> {
+        let host = host_number(event.id())?;
+        let kind = match event.kind() {
+            EventKind::Suspect => told::SUSPECT_EVENT,
+            EventKind::Recovered => told::RECOVERED_EVENT,
+            _ => told::LEAVE_EVENT,
+        };
+        send(
+            &self.out,
+            Observation::Event(told::Event {
+                at_ns,
+                host: host.into(),
+                kind,
+                handle: event.handle().as_raw(),
+                lateness_ns: event.lateness().as_nanos() as u64,
+                away_ns: event.away().as_nanos() as u64,
+                attempt: event.attempt().into(),
+                superseded: event.superseded().into(),
+            }),
+        );
+        Some(host)
+    }
+}
+
+impl Handler for LeaveHost {
+    fn leave(&mut self, event: &hostwheel::Event) -> Verdict {
+        if let Some(host) = self.tell(system::monotonic_ns(), event) {
+            let mut table = lock(&self.table);
+            // The host may have come back under another handle in the meantime; then the entry is its new life's.
+            if table.hosts.get(&host).is_some_and(|known| known.handle == event.handle()) {
+                table.hosts.remove(&host);
+            } else {
+                table.mismatches += 1;
+            }
+        }
+        Verdict::Done
+    }
+
+    fn suspect(&mut self, event: &hostwheel::Event) {
+        self.tell(system::monotonic_ns(), event);
+    }
+
+    fn recovered(&mut self, event: &hostwheel::Event) {
+        self.tell(system::monotonic_ns(), event);
+    }
+}
+
+/// A receiver that has gone is a driver that has gone, and the process ends by itself.
+fn send(out: &Sender<Observation>, observation: Observation) {
+    let _ = out.send(observation);
+}
+
+/// Runs the scheduler. Arguments: process id of the driver, grace in ms.
+pub fn main(args: &[String]) -> ExitCode {
+    system::leave_the_end_to_the_driver();
+    let [driver, grace_ms] = args else {
+        eprintln!("{ROLE} is started by the fleet example itself");
+        return ExitCode::from(2);
+    };
+    let run = || -> io::Result<()> {
+        system::die_with_parent(driver.parse().map_err(io::Error::other)?)?;
+        Scheduler::start(Duration::from_millis(grace_ms.parse().map_err(io::Error::other)?))?.run()
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("scheduler: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Scheduler {
+    wheel: HostWheel,
+    table: SharedTable,
+    socket: UdpSocket,
+    out: Sender<Observation>,
+    writer: thread::JoinHandle<io::Result<()>>,
+    foreign: u64,
+}
+
+impl Scheduler {
+    fn start(grace: Duration) -> io::Result<Scheduler> {
+        let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        system::want_receive_buffer(socket.as_raw_fd(), SOCKET_BUFFER);
+        let (out, observations) = mpsc::channel();
+        let writer = thread::Builder::new().name("writer".into()).spawn(move || write_all(&observations))?;
+        send(&out, Observation::Port(socket.local_addr()?.port()));
+
+        let table = SharedTable::default();
+        let config = Config {
+            grace,
+            min_interval: MIN_INTERVAL,
+            // Far more often than the default, so that the back-stop has its say within so short a run.
+            backstop: Duration::from_secs(2),
+            ..Config::default()
+        };
+        let handler = LeaveHost { table: table.clone(), out: out.clone() };
+        let wheel = HostWheel::start(config, handler).map_err(|e| io::Error::other(e.to_string()))?;
+        Ok(Scheduler { wheel, table, socket, out, writer, foreign: 0 })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        system::set_nonblocking(stdin.as_raw_fd())?;
+        let mut poll = Poll::new()?;
+        poll.registry().register(&mut self.socket, SOCKET, Interest::READABLE)?;
+        poll.registry().register(&mut SourceFd(&stdin.as_raw_fd()), STDIN, Interest::READABLE)?;
+        let mut events = Events::with_capacity(16);
+        let mut next_sample = system::monotonic_ns();
+        loop {
+            let now = system::monotonic_ns();
+            if now >= next_sample {
+                next_sample = now + SAMPLE_EVERY_NS;
+                self.sample(now);
+            }
+            match poll.poll(&mut events, Some(Duration::from_nanos(next_sample - now))) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                polled => polled?,
+            }
+            for event in &events {
+                match event.token() {
+                    SOCKET => self.receive()?,
+                    _ => match driver_says(&mut stdin)? {
+                        Some(true) => return self.finish(),
+                        Some(false) => {}
+                        // The driver has gone, and with it the reason for this process.
+                        None => return Ok(()),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Reads all datagrams that wait: readiness is reported once, so nothing may be left.
+    fn receive(&mut self) -> io::Result<()> {
+        let mut bytes = [0; LENGTH + 1];
+        loop {
+            let (length, from) = match self.socket.recv_from(&mut bytes) {
+                Ok(received) => received,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                // A host that was killed leaves its acknowledgement undeliverable; that is the next call's error.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => continue,
+                Err(e) => return Err(e),
+            };
+            match Packet::decode(&bytes[..length]) {
+                Some(packet) if packet.kind == Kind::Announce => self.announced(system::monotonic_ns(), &packet),
+                Some(packet) if packet.kind == Kind::Leave => self.left(system::monotonic_ns(), &packet, from),
+                _ => self.foreign += 1,
+            }
+        }
+    }
+
+    fn announced(&mut self, at_ns: u64, packet: &Packet) {
+        // Held across both, so that a leave callback finds the table before this announce or after it, never between.
+        // An announce never waits for a callback, so this cannot deadlock.
+        let mut table = lock(&self.table);
+        if table.hosts.get(&packet.host).is_some_and(|known| known.incarnation > packet.incarnation) {
+            return;
+        }
+        let interval = Duration::from_millis(packet.interval_ms.into());
+        let observation = match self.wheel.announce(host_id(packet.host), interval) {
+            Ok(announced) => {
+                let metadata = Metadata { handle: announced.handle, incarnation: packet.incarnation };
+                table.hosts.insert(packet.host, metadata);
+                Observation::Heard(Heard {
+                    at_ns,
+                    sent_ns: packet.sent_ns,
+                    host: packet.host.into(),
+                    incarnation: packet.incarnation.into(),
+                    interval_ms: announced.interval.as_millis() as u64,
+                    sequence: packet.sequence.into(),
+                    handle: announced.handle.as_raw(),
+                    outcome: match announced.outcome {
+                        Outcome::Registered => told::REGISTERED,
+                        Outcome::Renewed => told::RENEWED,
+                        Outcome::Recovered => told::RECOVERED,
+                    },
+                })
+            }
+            Err(error) => Observation::Refused { host: packet.host, error: error.to_string() },
+        };
+        send(&self.out, observation);
+    }
+
+    /// A polite leave. It comes again until it is acknowledged, and a late copy must not remove a later life.
+    fn left(&mut self, at_ns: u64, packet: &Packet, from: SocketAddr) {
+        let mut table = lock(&self.table);
+        let current = table.hosts.get(&packet.host).filter(|known| known.incarnation == packet.incarnation);
+        if let Some(handle) = current.map(|known| known.handle) {
+            // An error means that the wheel was quicker: it has decided to call LeaveHost, which then removes the host.
+            if self.wheel.leave_handle(handle).is_ok() {
+                table.hosts.remove(&packet.host);
+                let left = Left { at_ns, host: packet.host.into(), handle: handle.as_raw() };
+                send(&self.out, Observation::Left(left));
+            }
+        }
+        let answer = Packet { kind: Kind::LeaveAck, ..*packet };
+        // If it gets lost, the host repeats its leave.
+        let _ = self.socket.send_to(&answer.encode(), from);
+    }
+
+    fn sample(&self, at_ns: u64) {
+        let stats = self.wheel.stats();
+        let away_ns = stats.away.as_nanos() as u64;
+        send(&self.out, Observation::Count(Count { at_ns, known: stats.live, suspect: stats.suspect, away_ns }));
+    }
+
+    /// Closes the wheel, which must not make anybody leave, and tells what is left.
+    fn finish(self) -> io::Result<()> {
+        let at_ns = system::monotonic_ns();
+        self.sample(at_ns);
+        for host in lock(&self.table).hosts.keys() {
+            send(&self.out, Observation::Kept { host: *host });
+        }
+        let stats = self.wheel.stats();
+        send(
+            &self.out,
+            Observation::Stats(Stats {
+                live: stats.live,
+                registered: stats.registered,
+                left: stats.left,
+                leaves: stats.leaves_ttl + stats.leaves_backstop,
+                suspects: stats.suspects,
+                recoveries: stats.recoveries,
+                rescues: stats.rescues,
+                superseded: stats.superseded,
+                clamps: stats.clamps,
+                away_ns: stats.away.as_nanos() as u64,
+                margin_ns: stats.margin.as_nanos() as u64,
+                visits: stats.visits,
+                wake_ups: stats.wake_ups,
+                lateness_max_ns: stats.lateness_max.as_nanos() as u64,
+                mismatches: lock(&self.table).mismatches,
+                foreign: self.foreign,
+            }),
+        );
+        self.wheel.close(Duration::from_secs(5)).map_err(|e| io::Error::other(e.to_string()))?;
+        // After a close nothing is called back any more, so nothing can follow the end.
+        send(&self.out, Observation::End { at_ns });
+        self.writer.join().map_err(|_| io::Error::other("the writer panicked"))?
+    }
+}
+
+/// Writes observations as they come, and flushes when none waits.
+fn write_all(observations: &Receiver<Observation>) -> io::Result<()> {
+    let mut pipe = BufWriter::new(io::stdout().lock());
+    while let Ok(first) = observations.recv() {
+        let mut next = Some(first);
+        while let Some(observation) = next {
+            writeln!(pipe, "{observation}")?;
+            if matches!(observation, Observation::End { .. }) {
+                return pipe.flush();
+            }
+            next = observations.try_recv().ok();
+        }
+        pipe.flush()?;
+    }
+    Ok(())
+}
+
+/// Whether the driver wants the run to end; `None` when it has gone.
+fn driver_says(stdin: &mut File) -> io::Result<Option<bool>> {
+    let mut text = [0; 64];
+    match stdin.read(&mut text) {
+        Ok(0) => Ok(None),
+        Ok(length) => Ok(Some(text[..length].ends_with(FINISH.as_bytes()))),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Some(false)),
+        Err(e) => Err(e),
+    }
+}
