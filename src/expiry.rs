@@ -78,13 +78,30 @@ impl Drop for StageGuard<'_> {
 }
 
 thread_local! {
-    /// The wheels whose callbacks run on this thread, the innermost last.
-    static CALLING: RefCell<Vec<*const Shared>> = const { RefCell::new(Vec::new()) };
+    /// The wheels that this thread observes at the moment, the innermost last.
+    static OBSERVING: RefCell<Vec<*const Shared>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether the caller is inside a callback of this wheel.
+/// Whether the caller is inside a callback of this wheel, or otherwise on its observer's stack (a handler that is dropped
+/// there may hold the last reference to its own wheel).
 pub(crate) fn in_callback(shared: &Shared) -> bool {
-    CALLING.with_borrow(|calling| calling.contains(&std::ptr::from_ref(shared)))
+    OBSERVING.with_borrow(|observing| observing.contains(&std::ptr::from_ref(shared)))
+}
+
+/// This thread observes a wheel until the guard is dropped.
+pub(crate) struct ObservingGuard;
+
+impl ObservingGuard {
+    pub(crate) fn new(shared: &Shared) -> ObservingGuard {
+        OBSERVING.with_borrow_mut(|observing| observing.push(std::ptr::from_ref(shared)));
+        ObservingGuard
+    }
+}
+
+impl Drop for ObservingGuard {
+    fn drop(&mut self) {
+        OBSERVING.with_borrow_mut(|observing| observing.pop());
+    }
 }
 
 /// Hands the engine's batch to the handler. Returns the number of calls.
@@ -93,7 +110,6 @@ pub(crate) fn deliver(shared: &Shared, engine: &mut Engine, handler: &mut dyn Ha
     if batch.is_empty() {
         return 0;
     }
-    CALLING.with_borrow_mut(|calling| calling.push(std::ptr::from_ref(shared)));
     let mut delivered = 0;
     for event in &mut batch {
         // No callback begins after a close was asked for, so that close need only wait for the one that runs.
@@ -106,7 +122,6 @@ pub(crate) fn deliver(shared: &Shared, engine: &mut Engine, handler: &mut dyn Ha
             engine.answer(shared, event, verdict);
         }
     }
-    CALLING.with_borrow_mut(|calling| calling.pop());
     engine.return_batch(batch);
     delivered
 }
@@ -163,6 +178,8 @@ pub(crate) fn start(config: &Config, seed: u32, delivery: Delivery) -> io::Resul
     let spawned = without_signals(|| {
         Builder::new().name("hostwheel".into()).stack_size(config.stack_size).spawn(move || {
             let _stage = StageGuard(&entered);
+            let shared = observer.shared.clone();
+            let _observing = ObservingGuard::new(&shared);
             observer.run();
         })
     });

@@ -10,7 +10,7 @@ use crate::error::{
     AdvanceError, AnnounceError, CloseError, LeaveError, LookupError, OpenError, RenewError, SettleError,
 };
 use crate::event::{Handler, Verdict};
-use crate::expiry::{self, Delivery, EventFd, Events, Stage, in_callback};
+use crate::expiry::{self, Delivery, EventFd, Events, ObservingGuard, Stage, in_callback};
 use crate::liveness::{Announced, Engine, Interval, Outcome, Shared, Wake};
 use crate::record::Handle;
 use crate::stats::{HostStatus, HostView, Stats};
@@ -234,6 +234,7 @@ impl HostWheel {
             return Err(AdvanceError::Closed);
         }
         let _stage = self.stage.enter();
+        let _observing = ObservingGuard::new(&self.shared);
         let Manual { engine, delivery } = &mut *lock(manual);
         self.shared.clock.set_manual(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2).min(u64::MAX / 2));
         self.shared.thread.wake_ups.add(1);
