@@ -24,16 +24,18 @@ FILES = [
 ]
 
 # What an ordering is weakened to. SeqCst accesses are on the announcer's path only, where they stand for a fence that loom
-# gets explicitly (Record::armed_seq; the canary NoAnnouncerFence removes it). What is left to test of them is the release.
+# gets explicitly (Record::armed_seq; the canary NoAnnouncerFence removes it). Left to test are their acquire and release.
 WEAKER = {
     "Acquire": ["Relaxed"],
     "Release": ["Relaxed"],
     "AcqRel": ["Acquire", "Release"],
-    "SeqCst": ["Acquire"],
+    "SeqCst": ["Acquire"],  # a load: Relaxed
 }
 
 # (file, the source line, weakened to) -> why no model can notice.
 EXCEPTIONS = {
+    ("src/record/slab.rs", "self.armed.load(Ordering::SeqCst)", "Relaxed"):
+        "loom has the explicit fence in its place",
     ("src/record/slab.rs", "let chunk = self.chunks.get(chunk)?.load(Ordering::Acquire);", "Relaxed"):
         "publication of a chunk: growth of the table is not modelled (one chunk would be thousands of loom objects)",
     ("src/record/slab.rs", "self.chunks[chunk].compare_exchange(ptr::null_mut(), new, Ordering::Release, Ordering::Relaxed)", "Relaxed"):
@@ -54,7 +56,7 @@ def sites(root):
             for match in re.finditer(r"Ordering::(Acquire|Release|AcqRel|SeqCst)\b", code):
                 for weaker in WEAKER[match[1]]:
                     if match[1] == "SeqCst" and ".load(" in code:
-                        continue
+                        weaker = "Relaxed"
                     mutated = line[: match.start(1)] + weaker + line[match.end(1):]
                     yield name, number, line, mutated, weaker
 

@@ -15,6 +15,9 @@ use crate::tick::Tick;
 /// How long past its due tick a record counts as lost, and for how long the observer must have kept up.
 pub(crate) const OVERDUE: Tick = 2000;
 
+/// How long the observer may be busy without a pause before it counts as behind.
+const BUSY: Tick = 500;
+
 /// Records looked at in one go: below 200 µs.
 const SLICE: u32 = 16_384;
 
@@ -26,14 +29,32 @@ pub(crate) struct Backstop {
     /// When the next slice is due.
     next: Tick,
     cursor: u32,
-    /// The last tick at which the observer had more to do than it did.
+    /// Since when every step of the observer has left something to do.
+    busy_since: Option<Tick>,
+    /// The last tick at which the observer was behind its work.
     behind: Tick,
 }
 
 impl Backstop {
     /// `period` 0 switches the sweep off.
     pub(crate) fn new(period: Tick, now: Tick) -> Backstop {
-        Backstop { period: (period > 0).then_some(period), next: now + period, cursor: 0, behind: now }
+        Backstop {
+            period: (period > 0).then_some(period),
+            next: now + period,
+            cursor: 0,
+            busy_since: None,
+            behind: now,
+        }
+    }
+
+    /// Notes whether a step left something to do. Once everything was done, all hints up to then were served; a busy
+    /// observer gets there many times a second, so only one that does not for a while is behind.
+    pub(crate) fn stepped(&mut self, now: Tick, more: bool) {
+        if !more {
+            self.busy_since = None;
+        } else if now - *self.busy_since.get_or_insert(now) > BUSY {
+            self.behind(now);
+        }
     }
 
     /// Notes that the observer is behind its work at `now`, or that time stood still before it.
@@ -44,6 +65,11 @@ impl Backstop {
     /// When the next slice may be swept, as far as is known now.
     pub(crate) fn next_slice(&self) -> Option<Tick> {
         self.period.map(|_| self.next.max(self.behind + OVERDUE))
+    }
+
+    /// Whether the last slice taken was the last of its pass.
+    pub(crate) fn pass_ended(&self, used: u32) -> bool {
+        self.cursor >= used
     }
 
     /// Takes the slice that is due at `now`, of `used` records, and schedules the next.
@@ -93,6 +119,20 @@ mod tests {
         sweep.behind(5000);
         assert_eq!(sweep.take_slice(6999, 10), None);
         assert_eq!(sweep.take_slice(7000, 10), Some(0..10));
+    }
+
+    #[test]
+    fn an_observer_that_is_busy_and_keeps_up_is_not_behind() {
+        let mut sweep = Backstop::new(1000, 0);
+        for now in (0..10_000).step_by(100) {
+            sweep.stepped(now, true);
+            sweep.stepped(now + 50, false);
+        }
+        assert_eq!(sweep.next_slice(), Some(2000));
+        for now in (10_000..11_000).step_by(100) {
+            sweep.stepped(now, true);
+        }
+        assert_eq!(sweep.next_slice(), Some(10_900 + OVERDUE));
     }
 
     #[test]

@@ -54,8 +54,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn new(kind: ClockKind) -> Clock {
-        let (base_ns, margin_ns) = match kind {
+    pub(crate) fn new(config: &Config) -> Clock {
+        let (base_ns, margin_ns) = match config.clock {
             ClockKind::Manual => (0, 0),
             ClockKind::Precise => (os::precise_ns(), 0),
             ClockKind::Coarse => (os::precise_ns(), 2 * os::coarse_resolution_ns()),
@@ -63,11 +63,12 @@ impl Clock {
         Clock {
             published: Published {
                 away_ns: AtomicU64::new(0),
-                horizon: AtomicU64::new(EPOCH),
+                // Nobody has looked yet; without watchdog that does not matter.
+                horizon: AtomicU64::new(if config.watchdog.is_zero() { Tick::MAX } else { EPOCH }),
                 margin_ns: AtomicU64::new(margin_ns),
                 closed: AtomicBool::new(false),
             },
-            kind,
+            kind: config.clock,
             base_ns,
             manual_ns: AtomicU64::new(0),
         }
@@ -159,7 +160,7 @@ pub(crate) struct Observer {
     /// Ticks between looks, `None` when the watchdog is off.
     watch: Option<Tick>,
     slack: Tick,
-    /// Publish a horizon that lies at least this much after the last one.
+    /// Publish a horizon that lies at least this much after the last one: at most half of the slack, which it eats.
     worth: Tick,
     horizon: Tick,
     away_ns: u64,
@@ -175,10 +176,11 @@ impl Observer {
     pub(crate) fn new(config: &Config) -> Observer {
         let min_interval = ticks_ceil(config.min_interval);
         let watch = (!config.watchdog.is_zero()).then(|| ticks_ceil(config.watchdog).min(min_interval / 2).max(1));
+        let slack = (min_interval / 4).clamp(2, 250);
         Observer {
             watch,
-            slack: (min_interval / 4).clamp(2, 250),
-            worth: if config.clock == ClockKind::Manual { 0 } else { 4 },
+            slack,
+            worth: if config.clock == ClockKind::Manual { 0 } else { (slack / 2).min(4) },
             horizon: EPOCH,
             away_ns: 0,
             missed_ns: 0,
@@ -311,7 +313,7 @@ mod tests {
     fn observed(watchdog_ms: u64) -> (Clock, Observer) {
         let config =
             Config { clock: ClockKind::Manual, watchdog: Duration::from_millis(watchdog_ms), ..Config::default() };
-        (Clock::new(ClockKind::Manual), Observer::new(&config))
+        (Clock::new(&config), Observer::new(&config))
     }
 
     fn look(clock: &Clock, observer: &mut Observer, ms: u64) -> Tick {
@@ -387,8 +389,7 @@ mod tests {
 
     #[test]
     fn the_margin_covers_the_coarse_clock() {
-        let clock = Clock::new(ClockKind::Coarse);
-        clock.published.horizon.store(Tick::MAX, Ordering::Relaxed);
+        let clock = Clock::new(&Config { watchdog: Duration::ZERO, ..Config::default() });
         for _ in 0..10_000 {
             clock.measure_lag();
             let before = tick_floor(clock.observe_ns());

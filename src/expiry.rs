@@ -31,6 +31,15 @@ impl Wake for Waker {
         // It fails only if the eventfd's counter is full, and then the thread is woken already.
         let _ = Waker::wake(self);
     }
+
+    fn pause(&self) -> bool {
+        let observer = OBSERVING.try_with(|observing| !observing.borrow().is_empty());
+        if observer.unwrap_or(true) {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+        true
+    }
 }
 
 /// Whether the observer is at work on a wheel: the thread until it ends, or a caller of `advance`.
@@ -85,7 +94,9 @@ thread_local! {
 /// Whether the caller is inside a callback of this wheel, or otherwise on its observer's stack (a handler that is dropped
 /// there may hold the last reference to its own wheel).
 pub(crate) fn in_callback(shared: &Shared) -> bool {
-    OBSERVING.with_borrow(|observing| observing.contains(&std::ptr::from_ref(shared)))
+    // A thread that is past its thread-locals is in no callback.
+    let observing = OBSERVING.try_with(|observing| observing.borrow().contains(&std::ptr::from_ref(shared)));
+    observing.unwrap_or(false)
 }
 
 /// This thread observes a wheel until the guard is dropped.
@@ -93,14 +104,15 @@ pub(crate) struct ObservingGuard;
 
 impl ObservingGuard {
     pub(crate) fn new(shared: &Shared) -> ObservingGuard {
-        OBSERVING.with_borrow_mut(|observing| observing.push(std::ptr::from_ref(shared)));
+        // Past its thread-locals (see above) it is not remembered.
+        let _ = OBSERVING.try_with(|observing| observing.borrow_mut().push(std::ptr::from_ref(shared)));
         ObservingGuard
     }
 }
 
 impl Drop for ObservingGuard {
     fn drop(&mut self) {
-        OBSERVING.with_borrow_mut(|observing| observing.pop());
+        let _ = OBSERVING.try_with(|observing| observing.borrow_mut().pop());
     }
 }
 
@@ -142,8 +154,10 @@ fn call(shared: &Shared, event: &mut Event, handler: &mut dyn Handler) -> Verdic
             Verdict::Done
         }
     }));
-    called.unwrap_or_else(|_| {
+    called.unwrap_or_else(|payload| {
         shared.thread.panics.add(1);
+        // A payload may panic when it is dropped; what that one leaves is leaked.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
         Verdict::Retry(Duration::ZERO)
     })
 }
@@ -180,7 +194,10 @@ pub(crate) fn start(config: &Config, seed: u32, delivery: Delivery) -> io::Resul
             let _stage = StageGuard(&entered);
             let shared = observer.shared.clone();
             let _observing = ObservingGuard::new(&shared);
-            observer.run();
+            // A panic of our own: the panic hook has told of it. Nobody watches any more, so nothing is accepted any more.
+            if catch_unwind(AssertUnwindSafe(|| observer.run())).is_err() {
+                shared.clock.close();
+            }
         })
     });
     Ok(Threaded { shared, stage, thread: spawned? })
@@ -232,8 +249,11 @@ impl Observing {
             if !self.engine.may_sleep(&self.shared, alarm) {
                 continue;
             }
-            // An interrupted wait is a wake-up like any other: the engine looks at the clock and finds nothing due.
-            let _ = self.poll.poll(&mut events, None);
+            // An interrupted wait is a wake-up like any other: the engine looks at the clock and finds nothing due. Any
+            // other error means that somebody closed our descriptors; then the clock is looked at now and then.
+            if self.poll.poll(&mut events, None).is_err_and(|e| e.kind() != io::ErrorKind::Interrupted) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             self.engine.awake(&self.shared);
             self.shared.thread.wake_ups.add(1);
             self.shared.clock.measure_lag();
@@ -267,13 +287,17 @@ impl Timer {
     }
 }
 
-/// Runs `f` with all signals blocked, so that a thread that it starts never runs the program's signal handlers.
+/// Runs `f` with all signals blocked but those that a fault raises, so that a thread that it starts never runs the
+/// program's handlers of other signals.
 fn without_signals<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: plain data, written by the calls before it is read; they change this thread's mask and nothing else.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         let mut before: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&mut all);
+        for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT] {
+            libc::sigdelset(&mut all, fault);
+        }
         libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
         let result = f();
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
@@ -353,11 +377,11 @@ impl Events {
         if !queue.is_empty() {
             self.signal.raise();
         }
-        let drained = into.len() - before;
-        if drained > 0 {
-            self.shared.made_room();
+        let drained = &into[before..];
+        if !drained.is_empty() {
+            self.shared.drained(drained);
         }
-        drained
+        drained.len()
     }
 }
 

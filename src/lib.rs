@@ -64,6 +64,9 @@ mod index;
 mod liveness;
 mod pause;
 mod record;
+#[cfg(all(test, not(loom)))]
+#[path = "../tests/simulation/mod.rs"]
+mod simulation;
 mod stats;
 mod sync;
 mod tick;

@@ -38,6 +38,8 @@ pub struct Stats {
     pub panics: u64,
     /// Records that the wheel had lost and the back-stop found: 0 in a healthy system.
     pub rescues: u64,
+    /// Passes of the back-stop over all records.
+    pub sweeps: u64,
     /// Leaves handed out after the id had come back.
     pub superseded: u64,
     /// Announces whose interval was clamped.
@@ -127,7 +129,10 @@ pub(crate) struct ThreadCounters {
     pub(crate) retries: Counter,
     pub(crate) panics: Counter,
     pub(crate) rescues: Counter,
+    pub(crate) sweeps: Counter,
     pub(crate) superseded: Counter,
+    /// Records freed of hosts that left, and of lost races.
+    pub(crate) freed_left: Counter,
     pub(crate) outstanding: Counter,
     pub(crate) waiting: Counter,
     pub(crate) missed_ns: Counter,
@@ -173,6 +178,7 @@ pub(crate) fn snapshot(producers: &ProducerCounters, thread: &ThreadCounters) ->
         retries: thread.retries.get(),
         panics: thread.panics.get(),
         rescues: thread.rescues.get(),
+        sweeps: thread.sweeps.get(),
         superseded: thread.superseded.get(),
         clamps: producers.clamps.get(),
         outstanding: thread.outstanding.get(),

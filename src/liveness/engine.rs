@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::event::{Event, EventKind};
 use crate::index::Index;
 use crate::pause::{Point, point};
-use crate::record::{Collector, Handle, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word};
+use crate::record::{BORN_LATE, Collector, Handle, LAST_TICK, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word};
 use crate::sync::{Ordering, fence};
 use crate::tick::{Tick, ticks_ceil};
 use crate::wheel::{Place, Places, Queue, Wheel};
@@ -41,7 +41,6 @@ pub(crate) struct Engine {
     /// Events put into the queue since the last [`take_pushed`](Self::take_pushed).
     pub(super) pushed: usize,
     max_outstanding: u64,
-    pub(super) settle_timeout: Tick,
     /// Records with a tick armed: when there is none, nothing can be missed.
     known: usize,
 }
@@ -74,7 +73,6 @@ impl Engine {
             batch_limit: config.batch,
             pushed: 0,
             max_outstanding: config.max_outstanding as u64,
-            settle_timeout: ticks_ceil(config.settle_timeout),
             known: 0,
         }
     }
@@ -91,9 +89,9 @@ impl Engine {
         self.serve_waiting(s);
         self.serve_marked(s);
         self.serve_due(s, now);
-        if self.has_more(s) {
-            self.backstop.behind(now);
-        } else {
+        let more = self.has_more(s);
+        self.backstop.stepped(now, more);
+        if !more {
             self.sweep(s, now);
         }
         s.thread.waiting.set((self.wheel.queued_len(Queue::Room) + self.wheel.queued_len(Queue::Turn)) as u64);
@@ -201,7 +199,12 @@ impl Engine {
         let deadline = s.deadline(word);
         if deadline > now {
             record.set(RESCUED, false);
+            record.set(BORN_LATE, false);
             return self.place(s, index, record, deadline);
+        }
+        if record.armed() == NONE {
+            // Registered with an age that its TTL does not survive: nobody is late who could not be in time.
+            record.set(BORN_LATE, true);
         }
         if s.terms.grace(word.cadence()) == 0 {
             return self.take(s, index, record, word);
@@ -247,6 +250,7 @@ impl Engine {
         // SAFETY: this is the observer, and the record is Left.
         s.index.remove(&unsafe { record.id() }, handle);
         self.free(s, index, record);
+        s.thread.freed_left.add(1);
         true
     }
 
@@ -321,7 +325,7 @@ impl Engine {
 
     /// When to step again if nobody wakes the observer; `None`: never.
     pub(crate) fn next_look(&self) -> Option<Tick> {
-        if self.known == 0 {
+        if self.known == 0 || self.observer.tick() == LAST_TICK {
             return None;
         }
         [self.wheel.next_look(), self.observer.next_look(), self.backstop.next_slice()].into_iter().flatten().min()

@@ -7,7 +7,7 @@ use crate::canary::{Canary, planted};
 use crate::event::{Event, EventKind, Reason, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
-use crate::record::{Handle, RESCUED, Record, State, Word};
+use crate::record::{BORN_LATE, Handle, RESCUED, Record, State, Word};
 use crate::wheel::Queue;
 
 impl Engine {
@@ -36,8 +36,8 @@ impl Engine {
             Reason::Backstop => s.thread.leaves_backstop.add(1),
         }
         if s.queue.is_some() {
-            let phase = Phase::Out(self.observer.tick() + self.settle_timeout);
-            lock(&s.outstanding).set(event.handle, Entry { attempt: 1, reason: event.reason, phase });
+            let entry = Entry { attempt: 1, reason: event.reason, phase: Phase::Queued };
+            lock(&s.outstanding).set(event.handle, entry);
         }
         self.hand_out(s, index, record, event);
         true
@@ -49,7 +49,7 @@ impl Engine {
             self.emit(s, event.clone());
         }
         if s.queue.is_some() {
-            self.schedule(s, index, record, self.observer.tick() + self.settle_timeout);
+            self.schedule(s, index, record, self.observer.tick() + s.settle_timeout);
         } else {
             // In the batch, and so in no list; it is not overdue there.
             self.arm(record, self.observer.tick());
@@ -62,9 +62,8 @@ impl Engine {
         let handle = Handle::new(index, record.generation());
         let now = self.observer.tick();
         let may_go = self.room(s) != Room::Full;
-        let answer_by = s.queue.is_some().then_some(now + self.settle_timeout);
         // One look under the lock decides: an answer that was accepted is never passed over.
-        let next = lock(&s.outstanding).next(handle, now, may_go, answer_by);
+        let next = lock(&s.outstanding).next(handle, now, may_go, s.queue.is_some(), now + s.settle_timeout);
         match next {
             // In the batch that is about to be delivered, and not answered yet.
             Next::InBatch => {}
@@ -130,7 +129,11 @@ impl Engine {
             last: word.last(),
             deadline,
             now: self.observer.tick(),
-            lateness_ns: if kind == EventKind::Recovered { 0 } else { self.observer.late_ns(due) },
+            lateness_ns: if kind == EventKind::Recovered || record.has(BORN_LATE) {
+                0
+            } else {
+                self.observer.late_ns(due)
+            },
             away_ns: self.observer.missed_since_ns(word.last()),
         }
     }

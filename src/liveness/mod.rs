@@ -34,13 +34,13 @@ use crate::canary::{Canary, planted};
 use crate::clock::Clock;
 use crate::config::{Config, Terms};
 use crate::error::{AnnounceError, LONGEST_ID, LeaveError, LookupError, RenewError, SettleError};
-use crate::event::{Event, HostId, Verdict};
+use crate::event::{Event, EventKind, HostId, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
 use crate::record::{Cadence, Handle, NONE, Record, ReserveError, Slab, State, Word};
 use crate::stats::{self, HostState, HostStatus, HostView, ProducerCounters, Stats, ThreadCounters};
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
-use crate::tick::{EPOCH, Tick, since_open, ticks_floor};
+use crate::tick::{Tick, since_open, tick_floor, ticks_ceil, ticks_floor};
 
 pub(crate) use engine::Engine;
 use outstanding::Outstanding;
@@ -101,7 +101,19 @@ impl From<Duration> for Interval {
 /// Wakes the observer. Must not block; may be called from any thread, also when nobody sleeps.
 pub(crate) trait Wake: Send + Sync {
     fn wake(&self);
+
+    /// Lets the observer work for a moment, if it is another thread than the caller's; false at once if it is not.
+    fn pause(&self) -> bool {
+        false
+    }
 }
+
+/// Records of hosts that left and were not freed yet, beyond which registrations wait for the observer: as many as living
+/// hosts, at least this many.
+const FLOOD: u64 = 8192;
+
+/// How often a registration pauses at most, so that it waits 50 ms at the longest.
+const PAUSES: usize = 250;
 
 /// What callers and the observer share.
 pub(crate) struct Shared {
@@ -114,6 +126,8 @@ pub(crate) struct Shared {
     outstanding: Mutex<Outstanding>,
     /// Where drained events wait; `None` when the wheel calls back.
     pub(crate) queue: Option<ArrayQueue<Event>>,
+    /// How long the consumer may take to answer a drained leave.
+    settle_timeout: Tick,
     /// The tick until which the observer sleeps; 0 while it is awake.
     alarm: CachePadded<AtomicU64>,
     /// The observer has hosts waiting for room in the queue.
@@ -145,11 +159,12 @@ impl Shared {
         Shared {
             slab: Slab::new(config.max_hosts, seed, lives),
             index: HostIndex::new(),
-            clock: Clock::new(config.clock),
+            clock: Clock::new(config),
             terms: Terms::new(config),
             waker,
             outstanding: Mutex::new(Outstanding::default()),
             queue: drained.then(|| ArrayQueue::new(config.max_outstanding)),
+            settle_timeout: ticks_ceil(config.settle_timeout),
             alarm: CachePadded::new(AtomicU64::new(0)),
             starved: CachePadded::new(AtomicBool::new(false)),
             producers: CachePadded::default(),
@@ -208,7 +223,7 @@ impl Shared {
             // The order is: word, generation, clock, CAS. A CAS that succeeds proves that the word was still the one that
             // the generation was checked for (ground rule 2 of the record room), and a clock read before the word could
             // overwrite a newer announce with an older time.
-            let word = record.word();
+            let word = record.word_seq();
             if record.generation() != handle.generation() {
                 return Touch::Gone;
             }
@@ -335,8 +350,7 @@ impl Shared {
 
     fn reserve(&self, id: &[u8], user_data: u64) -> Result<Reservation<'_>, AnnounceError> {
         if self.slab.is_short() {
-            // Records of hosts that left may wait to be freed; nobody woke the observer for them.
-            self.wake_before(0);
+            self.relieve();
         }
         let index = self.slab.reserve().map_err(|e| match e {
             ReserveError::Full => AnnounceError::Full,
@@ -347,6 +361,23 @@ impl Shared {
         record.fill(id.clone(), user_data);
         let handle = Handle::new(index, record.generation());
         Ok(Reservation { shared: self, record, id, handle, completed: false })
+    }
+
+    /// Before the slab grows: records of hosts that left may wait to be freed, and nobody woke the observer for them. When
+    /// hosts flap faster than it frees, this is what bounds the memory, so a registration then waits for it.
+    fn relieve(&self) {
+        for _ in 0..PAUSES {
+            self.wake_before(0);
+            if !self.slab.is_short() || !self.is_flooded() || !self.waker.pause() {
+                return;
+            }
+        }
+    }
+
+    fn is_flooded(&self) -> bool {
+        let left = self.producers.left.get();
+        let live = self.producers.registered.get().saturating_sub(left);
+        left.saturating_sub(self.thread.freed_left.get()) > live.max(FLOOD)
     }
 
     /// A host says goodbye. Returns its user data.
@@ -448,8 +479,7 @@ impl Shared {
     }
 
     fn age(&self, word: Word) -> Duration {
-        let now = EPOCH + self.clock.now_ns() / crate::tick::TICK_NS;
-        Duration::from_millis(now.saturating_sub(word.last()))
+        Duration::from_millis(tick_floor(self.clock.now_ns()).saturating_sub(word.last()))
     }
 
     /// Calls `f` for every host that is known and not handed out, until it breaks.
@@ -491,8 +521,19 @@ impl Shared {
         Ok(())
     }
 
-    /// After a consumer made room in the queue: hosts may have waited for it.
-    pub(crate) fn made_room(&self) {
+    /// After a consumer drained these events: from now on its leaves wait for their answers.
+    pub(crate) fn drained(&self, events: &[Event]) {
+        let answer_by = tick_floor(self.clock.now_ns()) + self.settle_timeout;
+        let mut table = lock(&self.outstanding);
+        for event in events.iter().filter(|event| event.kind == EventKind::Leave) {
+            table.drained(event.handle, answer_by);
+        }
+        drop(table);
+        self.made_room();
+    }
+
+    /// The queue has room: hosts may have waited for it.
+    fn made_room(&self) {
         // SeqCst: pairs with the fence in `Engine::may_sleep`: the observer sees the room before it sleeps, or we see that
         // it starves.
         fence(Ordering::SeqCst);

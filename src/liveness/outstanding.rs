@@ -22,6 +22,8 @@ pub(super) struct Entry {
 /// What an outstanding leave waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// The consumer to drain it. There is one copy of a leave in the queue, however long it stays there.
+    Queued,
     /// The consumer's answer, until the tick.
     Out(Tick),
     /// The observer, who has yet to act on the answer.
@@ -50,22 +52,33 @@ pub(super) enum Next {
 pub(super) struct Outstanding(HashMap<Handle, Entry>);
 
 impl Outstanding {
-    /// What is to be done at `now`. Another attempt begins here: it is in the table with the time by which a drained one
-    /// must be answered, or leaves it, when a callback is going to answer.
-    pub(super) fn next(&mut self, handle: Handle, now: Tick, room: bool, answer_by: Option<Tick>) -> Next {
+    /// What is to be done at `now`, to look again at `later` if nothing. Another attempt begins here: one to be drained
+    /// stays in the table, one that a callback is going to answer leaves it.
+    pub(super) fn next(&mut self, handle: Handle, now: Tick, room: bool, drained: bool, later: Tick) -> Next {
         let Some(entry) = self.0.get_mut(&handle) else { return Next::InBatch };
         match entry.phase {
+            Phase::Queued => return Next::Wait(later),
             Phase::Answered(verdict) => return Next::Answered(*entry, verdict),
             Phase::Out(due) | Phase::Retry(due) if due > now => return Next::Wait(due),
             Phase::Out(_) | Phase::Retry(_) if !room => return Next::NoRoom,
             Phase::Out(_) | Phase::Retry(_) => entry.attempt = entry.attempt.saturating_add(1),
         }
         let again = *entry;
-        match answer_by {
-            Some(due) => entry.phase = Phase::Out(due),
-            None => self.remove(handle),
+        if drained {
+            entry.phase = Phase::Queued;
+        } else {
+            self.remove(handle);
         }
         Next::Again(again)
+    }
+
+    /// The consumer has drained an attempt, and has until the tick to answer it.
+    pub(super) fn drained(&mut self, handle: Handle, answer_by: Tick) {
+        if let Some(entry) = self.0.get_mut(&handle)
+            && entry.phase == Phase::Queued
+        {
+            entry.phase = Phase::Out(answer_by);
+        }
     }
 
     pub(super) fn set(&mut self, handle: Handle, entry: Entry) {
@@ -118,17 +131,21 @@ mod tests {
     fn an_attempt_begins_when_it_is_due_and_there_is_room() {
         let handle = Handle::new(1, 1);
         let mut table = Outstanding::default();
-        assert!(matches!(table.next(handle, 9, true, None), Next::InBatch));
+        assert!(matches!(table.next(handle, 9, true, true, 70), Next::InBatch));
         table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, phase: Phase::Retry(10) });
-        assert!(matches!(table.next(handle, 9, true, Some(70)), Next::Wait(10)));
-        assert!(matches!(table.next(handle, 10, false, Some(70)), Next::NoRoom));
-        assert!(matches!(table.next(handle, 10, true, Some(70)), Next::Again(Entry { attempt: 2, .. })));
+        assert!(matches!(table.next(handle, 9, true, true, 70), Next::Wait(10)));
+        assert!(matches!(table.next(handle, 10, false, true, 70), Next::NoRoom));
+        assert!(matches!(table.next(handle, 10, true, true, 70), Next::Again(Entry { attempt: 2, .. })));
+        assert!(matches!(table.next(handle, 900, true, true, 960), Next::Wait(960)), "in the queue it does not age");
+        assert_eq!(table.settle(handle, 2, Verdict::Done), Err(SettleError::Attempt), "nobody has drained it yet");
+        table.drained(handle, 1000);
+        assert!(matches!(table.next(handle, 999, true, true, 1060), Next::Wait(1000)));
         assert_eq!(table.settle(handle, 2, Verdict::Done), Ok(()));
         // Late, and answered all the same: it is not handed out again.
-        assert!(matches!(table.next(handle, 99, true, Some(160)), Next::Answered(_, Verdict::Done)));
+        assert!(matches!(table.next(handle, 1001, true, true, 1060), Next::Answered(_, Verdict::Done)));
         table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, phase: Phase::Retry(10) });
-        assert!(matches!(table.next(handle, 10, true, None), Next::Again(Entry { attempt: 2, .. })));
-        assert!(matches!(table.next(handle, 10, true, None), Next::InBatch));
+        assert!(matches!(table.next(handle, 10, true, false, 70), Next::Again(Entry { attempt: 2, .. })));
+        assert!(matches!(table.next(handle, 10, true, false, 70), Next::InBatch));
     }
 
     #[test]

@@ -9,7 +9,11 @@ use crate::tick::Tick;
 impl Engine {
     /// Looks at the next slice of all records, if one is due: see [`Backstop`].
     pub(super) fn sweep(&mut self, s: &Shared, now: Tick) {
-        let Some(slice) = self.backstop.take_slice(now, s.slab.used()) else { return };
+        let used = s.slab.used();
+        let Some(slice) = self.backstop.take_slice(now, used) else { return };
+        if self.backstop.pass_ended(used) {
+            s.thread.sweeps.add(1);
+        }
         for index in slice {
             if self.room(s) != Room::Yes {
                 // The consumer is slow, and what is lost is late already: the rest of the slice has time.

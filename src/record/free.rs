@@ -26,8 +26,9 @@ impl FreeList {
 
     /// Takes a record off the list.
     pub(super) fn pop(&self, slab: &Slab) -> Option<u32> {
-        // Acquire, here and on both ends of the CAS: pairs with the release in `push`, whose link, generation and Free
-        // word the popper is going to read. Pops in between are read-modify-writes and carry that release on.
+        // Acquire, here and when the CAS fails: pairs with the release in `push`, whose link, generation and Free word the
+        // popper is going to read. Pops in between are read-modify-writes and carry that release on. When it succeeds, it
+        // read the head that was acquired before: Relaxed.
         let mut head = self.0.load(Ordering::Acquire);
         loop {
             let index = (head as u32).checked_sub(1)?;
@@ -37,7 +38,7 @@ impl FreeList {
             point(Point::Popping);
             let tag = if planted(Canary::UntaggedHead) { 0 } else { TAG };
             let tagged = (head & !(TAG - 1)).wrapping_add(tag) | u64::from(next);
-            match self.0.compare_exchange_weak(head, tagged, Ordering::Acquire, Ordering::Acquire) {
+            match self.0.compare_exchange_weak(head, tagged, Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return Some(index),
                 Err(now) => head = now,
             }

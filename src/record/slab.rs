@@ -61,6 +61,8 @@ pub(crate) const SUSPECTED: u16 = 1;
 pub(crate) const LINGERED: u16 = 2;
 /// The back-stop found the record after the wheel had lost it.
 pub(crate) const RESCUED: u16 = 4;
+/// The host was overdue when the observer saw it first.
+pub(crate) const BORN_LATE: u16 = 8;
 
 impl Record {
     /// Loads the word. Acquire: pairs with every release store or CAS of the word, so what was written before the word
@@ -68,6 +70,13 @@ impl Record {
     pub(crate) fn word(&self) -> Word {
         point(Point::Reading);
         Word::from_bits(self.word.load(Ordering::Acquire))
+    }
+
+    /// As [`word`](Self::word), for announcers. SeqCst: an announce that finds the word of another one and changes nothing
+    /// must not read an older `armed` than that one would ([`armed_seq`](Self::armed_seq)).
+    pub(crate) fn word_seq(&self) -> Word {
+        point(Point::Reading);
+        Word::from_bits(self.word.load(Ordering::SeqCst))
     }
 
     /// Replaces the word if it is still `old`: a goodbye, or the observer's own changes of state.
@@ -399,7 +408,9 @@ impl Slab {
         record.set_place(0, 0);
         record.flags.store(0, Ordering::Relaxed);
         let generation = record.generation().wrapping_add(1).max(1);
-        let retired = generation.wrapping_sub(self.first_generation(index)) >= self.lives;
+        let first = self.first_generation(index);
+        // Equal: the generations went round, past the 0 that is left out.
+        let retired = generation == first || generation.wrapping_sub(first) >= self.lives;
         // Relaxed: the release store of the word, or the push, follows.
         record.generation.store(if retired { 0 } else { generation }, Ordering::Relaxed);
         record.store_word(record.word().with_state(State::Free));
@@ -515,6 +526,18 @@ mod tests {
         }
         assert_eq!(seen.len(), 6, "two records with three lives each");
         assert_eq!(slab.record(0).generation(), 0);
+    }
+
+    #[test]
+    fn generations_that_went_round_retire_the_record() {
+        // A record whose first generation is 1: its last is u32::MAX.
+        let slab = Slab::new(1, 0, u32::MAX);
+        let index = slab.reserve().unwrap();
+        assert_eq!(slab.first_generation(index), 1);
+        fill(&slab, index);
+        slab.record(index).generation.store(u32::MAX, Ordering::Relaxed);
+        free(&slab, index);
+        assert_eq!(slab.reserve(), Err(ReserveError::Full), "its generations are used up");
     }
 
     #[test]

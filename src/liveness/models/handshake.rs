@@ -167,7 +167,7 @@ fn room_in_a_full_queue() {
     let shared = world.shared.clone();
     let consumer = thread::spawn(move || {
         let event = shared.queue.as_ref().and_then(|queue| queue.pop());
-        shared.made_room();
+        shared.drained(event.as_slice());
         event
     });
     let asleep = turn(&world.shared, &mut engine);

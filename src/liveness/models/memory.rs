@@ -127,7 +127,7 @@ fn loom_who_finds_a_mark_finds_the_host() {
 /// An announcer that holds an old horizon or `away`, while a late look raises them.
 fn a_stamp_against_a_late_look() {
     let config = Config { clock: Clock::Manual, ..Config::default() };
-    let clock = Arc::new(WheelClock::new(Clock::Manual));
+    let clock = Arc::new(WheelClock::new(&config));
     let mut observer = Observer::new(&config);
     observer.look(&clock, false);
     let announcer = {
