@@ -224,6 +224,8 @@ impl HostWheel {
     /// Moves a manual clock to `now`, counted from the opening, and does all that is due by then. Returns the number of
     /// events delivered, or made if they are drained. A time before the present one counts as the present.
     ///
+    /// What callbacks announce or leave is looked at by the next advance at the latest; [`next_due`](Self::next_due) says so.
+    ///
     /// An advance by more than the watchdog allows is a late look: the excess counts as time in which nobody watched. Set
     /// the watchdog to 0, or advance to [`next_due`](Self::next_due) at most, to make all time count. (Time in which no host
     /// was known to the observer is in no figure: so after the first registration, advance to the present first.)

@@ -202,10 +202,6 @@ impl Engine {
             record.set(BORN_LATE, false);
             return self.place(s, index, record, deadline);
         }
-        if record.armed() == NONE {
-            // Registered with an age that its TTL does not survive: nobody is late who could not be in time.
-            record.set(BORN_LATE, true);
-        }
         if s.terms.grace(word.cadence()) == 0 {
             return self.take(s, index, record, word);
         }

@@ -37,7 +37,7 @@ use crate::error::{AnnounceError, LONGEST_ID, LeaveError, LookupError, RenewErro
 use crate::event::{Event, EventKind, HostId, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
-use crate::record::{Cadence, Handle, NONE, Record, ReserveError, Slab, State, Word};
+use crate::record::{BORN_LATE, Cadence, Handle, NONE, Record, ReserveError, Slab, State, Word};
 use crate::stats::{self, HostState, HostStatus, HostView, ProducerCounters, Stats, ThreadCounters};
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
 use crate::tick::{Tick, since_open, tick_floor, ticks_ceil, ticks_floor};
@@ -329,7 +329,7 @@ impl Shared {
         user_data: u64,
         mut entry: Option<Handle>,
     ) -> Result<(Handle, Outcome), AnnounceError> {
-        let reservation = self.reserve(id, user_data)?;
+        let reservation = self.reserve(id, call, user_data)?;
         point(Point::Filled);
         loop {
             let entered = match entry {
@@ -348,7 +348,7 @@ impl Shared {
         }
     }
 
-    fn reserve(&self, id: &[u8], user_data: u64) -> Result<Reservation<'_>, AnnounceError> {
+    fn reserve(&self, id: &[u8], call: Call, user_data: u64) -> Result<Reservation<'_>, AnnounceError> {
         if self.slab.is_short() {
             self.relieve();
         }
@@ -359,6 +359,9 @@ impl Shared {
         let record = self.slab.record(index);
         let id = HostId::new(id);
         record.fill(id.clone(), user_data);
+        if call.cadence.is_some_and(|cadence| call.age >= self.terms.ttl(cadence)) {
+            record.set(BORN_LATE, true);
+        }
         let handle = Handle::new(index, record.generation());
         Ok(Reservation { shared: self, record, id, handle, completed: false })
     }

@@ -61,7 +61,8 @@ pub(crate) const SUSPECTED: u16 = 1;
 pub(crate) const LINGERED: u16 = 2;
 /// The back-stop found the record after the wheel had lost it.
 pub(crate) const RESCUED: u16 = 4;
-/// The host was overdue when the observer saw it first.
+/// The host was registered with an age that its TTL did not survive: nobody is late who could not be in time. Set by the
+/// registrant while the record is its own.
 pub(crate) const BORN_LATE: u16 = 8;
 
 impl Record {

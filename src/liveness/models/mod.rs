@@ -24,7 +24,7 @@ use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::tick::{EPOCH, TICK_NS, Tick};
 
 /// A model that has not ended by then fails: what was not explored was not shown.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(280);
 
 /// Explores `f` with at most `preemptions`, `None` for all interleavings; fewer where `LOOM_MAX_PREEMPTIONS` says so.
 fn explore(preemptions: Option<usize>, f: impl Fn() + Send + Sync + 'static) {
