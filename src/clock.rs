@@ -20,7 +20,7 @@ pub(crate) use crate::config::Clock as ClockKind;
 use crate::config::Config;
 use crate::record::LAST_TICK;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
-use crate::tick::{EPOCH, TICK_NS, Tick, tick_ceil, tick_floor, ticks_ceil};
+use crate::tick::{EPOCH, TICK_NS, Tick, tick_floor, ticks_ceil};
 
 /// The greatest margin of the coarse clock. A lag beyond it means that the whole machine stood still; the horizon covers
 /// that.
@@ -39,6 +39,9 @@ struct Published {
     horizon: AtomicU64,
     /// What the coarse clock's reading is raised by.
     margin_ns: AtomicU64,
+    /// What makes a stamp of a reading, once it is divided by the length of a tick: the three of them, the epoch and the
+    /// rounding in one number, which may wrap. One load instead of four, and a sum instead of several.
+    shift_ns: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -64,8 +67,9 @@ impl Clock {
             published: Published {
                 away_ns: AtomicU64::new(0),
                 // Nobody has looked yet; without watchdog that does not matter.
-                horizon: AtomicU64::new(if config.watchdog.is_zero() { Tick::MAX } else { EPOCH }),
+                horizon: AtomicU64::new(if config.watchdog.is_zero() { LAST_TICK } else { EPOCH }),
                 margin_ns: AtomicU64::new(margin_ns),
+                shift_ns: AtomicU64::new(shift_ns(margin_ns, base_ns, 0)),
                 closed: AtomicBool::new(false),
             },
             kind: config.clock,
@@ -75,21 +79,29 @@ impl Clock {
     }
 
     /// The stamp of an announce that happens now.
+    #[inline]
     pub(crate) fn stamp(&self) -> Tick {
         // Acquire: pairs with the release in `Observer::look`; who sees a horizon sees the `away` raised before it.
         let horizon = self.published.horizon.load(Ordering::Acquire);
         // Acquire: keeps the clock's reading behind it. With a reading from before a raise and `away` from after it the
         // stamp would lie in the past.
-        let away_ns = self.published.away_ns.load(Ordering::Acquire);
+        let shift_ns = self.published.shift_ns.load(Ordering::Acquire);
         let ns = match self.kind {
-            // Relaxed: the margin only grows, and any value of it covers the lag known when it was stored.
-            ClockKind::Coarse => os::coarse_ns() + self.published.margin_ns.load(Ordering::Relaxed),
+            ClockKind::Coarse => os::coarse_ns(),
             ClockKind::Precise => os::precise_ns(),
             // Acquire: pairs with the release in `set_manual`.
             ClockKind::Manual => self.manual_ns.load(Ordering::Acquire),
         };
-        let stamp = tick_ceil(ns.saturating_sub(self.base_ns + away_ns));
+        let stamp = ns.wrapping_add(shift_ns) / TICK_NS;
         if planted(Canary::UncappedStamp) { stamp } else { stamp.min(horizon) }
+    }
+
+    /// Publishes what `away` and the margin are now. The thread's; it alone changes them.
+    fn publish_shift(&self) {
+        let away_ns = self.published.away_ns.load(Ordering::Relaxed);
+        let shift_ns = shift_ns(self.margin_ns(), self.base_ns, away_ns);
+        // Release: pairs with the acquire in `stamp`; a clock reading that follows it is not from before this.
+        self.published.shift_ns.store(shift_ns, Ordering::Release);
     }
 
     /// The clock's time since open as the thread reads it, `away` not taken off.
@@ -140,9 +152,11 @@ impl Clock {
         if margin > self.margin_ns() {
             // Relaxed: see `stamp`.
             self.published.margin_ns.store(margin, Ordering::Relaxed);
+            self.publish_shift();
         }
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         // Relaxed: callers that must see a close learned of it by other means; the thread fences before it sleeps.
         self.published.closed.load(Ordering::Relaxed)
@@ -152,6 +166,11 @@ impl Clock {
         // Relaxed: the closer fences before it looks whether the thread sleeps, see `Shared::close`.
         self.published.closed.store(true, Ordering::Relaxed);
     }
+}
+
+/// See [`Published::shift_ns`]. A reading lies before the opening by less than the epoch is long.
+fn shift_ns(margin_ns: u64, base_ns: u64, away_ns: u64) -> u64 {
+    (EPOCH * TICK_NS + TICK_NS - 1 + margin_ns).wrapping_sub(base_ns).wrapping_sub(away_ns)
 }
 
 /// The thread's side of observed time.
@@ -197,8 +216,8 @@ impl Observer {
         let mut publish = false;
         match self.watch {
             None => {
-                publish = self.horizon != Tick::MAX;
-                self.horizon = Tick::MAX;
+                publish = self.horizon != LAST_TICK;
+                self.horizon = LAST_TICK;
             }
             Some(watch) => {
                 let horizon_ns = (self.horizon - EPOCH) * TICK_NS;
@@ -207,7 +226,7 @@ impl Observer {
                     self.now_ns = horizon_ns;
                     publish = true;
                 }
-                let next = tick_floor(self.now_ns) + watch + self.slack;
+                let next = (tick_floor(self.now_ns) + watch + self.slack).min(LAST_TICK);
                 if publish || next >= self.horizon + self.worth {
                     publish = true;
                     self.horizon = next;
@@ -225,6 +244,7 @@ impl Observer {
         self.away_ns += excess_ns;
         // Release: pairs with the acquire of `away` in `stamp`; a clock reading that follows it is not from before this.
         clock.published.away_ns.store(self.away_ns, Ordering::Release);
+        clock.publish_shift();
         if !idle {
             self.missed_ns += excess_ns;
             if self.raises.len() == Self::RAISES_KEPT {
@@ -270,19 +290,25 @@ impl Observer {
 /// The system's clocks.
 #[cfg(not(loom))]
 mod os {
+    #[inline]
     fn read(clock: libc::clockid_t) -> u64 {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut time = std::mem::MaybeUninit::<libc::timespec>::uninit();
         // SAFETY: writes to `time` only. It cannot fail: both clocks exist on every supported kernel.
-        unsafe { libc::clock_gettime(clock, &mut time) };
+        let time = unsafe {
+            libc::clock_gettime(clock, time.as_mut_ptr());
+            time.assume_init()
+        };
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 
     /// `CLOCK_MONOTONIC_COARSE`: the time of the last kernel tick, from memory.
+    #[inline]
     pub(super) fn coarse_ns() -> u64 {
         read(libc::CLOCK_MONOTONIC_COARSE)
     }
 
     /// `CLOCK_MONOTONIC`.
+    #[inline]
     pub(super) fn precise_ns() -> u64 {
         read(libc::CLOCK_MONOTONIC)
     }
@@ -348,6 +374,17 @@ mod tests {
         clock.set_manual(60_000 * TICK_NS);
         assert_eq!(clock.stamp(), EPOCH + 750);
         assert_eq!(clock.now_ns(), 750 * TICK_NS);
+    }
+
+    #[test]
+    fn a_stamp_rounds_up() {
+        let (clock, mut observer) = observed(0);
+        look(&clock, &mut observer, 0);
+        assert_eq!(clock.stamp(), EPOCH);
+        for (ns, ms) in [(1, 1), (TICK_NS, 1), (TICK_NS + 1, 2)] {
+            clock.set_manual(ns);
+            assert_eq!(clock.stamp(), EPOCH + ms);
+        }
     }
 
     #[test]

@@ -165,11 +165,13 @@ impl Terms {
     }
 
     /// What the host's intervals count as: half the host TTL when it named none.
+    #[inline]
     pub(crate) fn effective_interval(&self, cadence: Cadence) -> Tick {
         if cadence.is_none() { self.host_ttl / 2 } else { cadence.ms() }
     }
 
     /// How long after its last announce the host is overdue.
+    #[inline]
     pub(crate) fn ttl(&self, cadence: Cadence) -> Tick {
         if cadence.is_none() { self.host_ttl } else { 2 * cadence.ms() }
     }

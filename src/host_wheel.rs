@@ -164,6 +164,7 @@ impl HostWheel {
     ///
     /// # Errors
     /// As for [`renew`](Self::renew).
+    #[inline]
     pub fn renew_seen(&self, handle: Handle, age: Duration) -> Result<Outcome, RenewError> {
         self.shared.renew(handle, age)
     }

@@ -202,11 +202,13 @@ impl Shared {
     }
 
     /// Announces a host by its handle; keeps its interval.
+    #[inline(always)]
     pub(crate) fn renew(&self, handle: Handle, age: Duration) -> Result<Outcome, RenewError> {
         if self.clock.is_closed() {
             return Err(RenewError::Closed);
         }
-        match self.touch(handle, Call { cadence: None, age: ticks_floor(age) }, false) {
+        let age = if age.is_zero() { 0 } else { ticks_floor(age) };
+        match self.touch(handle, Call { cadence: None, age }, false) {
             Touch::Heard(outcome) => Ok(outcome),
             Touch::Taken => Err(RenewError::Taken),
             Touch::Gone => Err(RenewError::Stale),
@@ -216,13 +218,40 @@ impl Shared {
     /// The renew path: one CAS on the record's word, and a report if the observer must look sooner than it planned.
     ///
     /// `help` completes a registration that another thread has begun: only who found the handle in the index may.
-    #[inline]
+    ///
+    /// Inlined in its usual form only: a host that is Live, heard just now, for the first time in this tick. With a million
+    /// hosts an announce waits for the record, and announces in a row wait together as far as the processor looks ahead, so
+    /// few instructions, and very few that need what is waited for, are worth more than anything else here.
+    #[inline(always)]
     fn touch(&self, handle: Handle, call: Call, help: bool) -> Touch {
         let Some(record) = self.slab.of(handle) else { return Touch::Gone };
+        // The order is: word, generation, clock, CAS. A CAS that succeeds proves that the word was still the one that
+        // the generation was checked for (ground rule 2 of the record room), and a clock read before the word could
+        // overwrite a newer announce with an older time.
+        let word = record.word_seq();
+        if call.age == 0 && record.generation() == handle.generation() {
+            point(Point::WordRead);
+            let now = self.clock.stamp();
+            if let Some(new) = word.renewed(now, call.cadence) {
+                point(Point::Stamped);
+                if record.swap_word_seq(word, new) {
+                    point(Point::Heard);
+                    if now + new.ttl_floor() < record.armed_seq() {
+                        self.report_early(handle.index(), record, new);
+                    }
+                    return Touch::Heard(Outcome::Renewed);
+                }
+            }
+        }
+        self.touch_other(handle, record, call.cadence, call.age, help)
+    }
+
+    /// As [`touch`](Self::touch), for all other cases.
+    #[cold]
+    #[inline(never)]
+    fn touch_other(&self, handle: Handle, record: &Record, cadence: Option<Cadence>, age: Tick, help: bool) -> Touch {
+        let call = Call { cadence, age };
         loop {
-            // The order is: word, generation, clock, CAS. A CAS that succeeds proves that the word was still the one that
-            // the generation was checked for (ground rule 2 of the record room), and a clock read before the word could
-            // overwrite a newer announce with an older time.
             let word = record.word_seq();
             if record.generation() != handle.generation() {
                 return Touch::Gone;
@@ -243,30 +272,38 @@ impl Shared {
                 continue;
             }
             point(Point::Heard);
-            let recovered = state == State::Suspect && new.state() == State::Live;
-            let due = self.look_at(new);
-            // A host that nobody has placed has `armed` = NONE, so whoever announces it, the helper of its registration
-            // and one that changed nothing included, reports it: the one who made it Live may be held back.
-            let silent = state == State::Reserved && planted(Canary::SilentHelper);
-            let early = due < record.armed_seq() && !silent;
-            if recovered {
+            if state == State::Suspect && new.state() == State::Live {
                 self.report(handle.index(), 0);
-            } else if early {
-                self.report(handle.index(), due);
+                return Touch::Heard(Outcome::Recovered);
             }
-            return Touch::Heard(if recovered { Outcome::Recovered } else { Outcome::Renewed });
+            if !(state == State::Reserved && planted(Canary::SilentHelper)) {
+                self.report_early(handle.index(), record, new);
+            }
+            return Touch::Heard(Outcome::Renewed);
+        }
+    }
+
+    /// Reports a host that the observer must look at sooner than it planned.
+    ///
+    /// A host that nobody has placed has `armed` = NONE, so whoever announces it, the helper of its registration and one that
+    /// changed nothing included, reports it: the one who made it Live may be held back.
+    #[cold]
+    #[inline(never)]
+    fn report_early(&self, index: u32, record: &Record, word: Word) {
+        let due = self.look_at(word);
+        if due < record.armed_seq() {
+            self.report(index, due);
         }
     }
 
     /// The word after an announce at `now`.
-    #[inline]
     fn heard(&self, word: Word, now: Tick, call: Call) -> Word {
-        let stamp = now.saturating_sub(call.age);
-        let last = word.last();
         if word.state() == State::Reserved {
+            let (stamp, last) = (now.saturating_sub(call.age), word.last());
             return Word::new(last.max(stamp), call.cadence.unwrap_or(word.cadence()), State::Live);
         }
         // News from before the last announce changes nothing: what came later knew better.
+        let (stamp, last) = (now.saturating_sub(call.age), word.last());
         let old_news = call.age > 0 && stamp < last;
         let new = if old_news {
             word
@@ -277,6 +314,7 @@ impl Shared {
     }
 
     /// When the host's TTL ends.
+    #[inline]
     fn deadline(&self, word: Word) -> Tick {
         word.last() + self.terms.ttl(word.cadence())
     }
@@ -292,6 +330,8 @@ impl Shared {
     }
 
     /// Tells the observer that a record is due a look at `due`, sooner than it planned.
+    #[cold]
+    #[inline(never)]
     fn report(&self, index: u32, due: Tick) {
         point(Point::Reporting);
         self.slab.mark(index);

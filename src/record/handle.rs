@@ -32,11 +32,13 @@ impl Handle {
     }
 
     /// The index of the record.
+    #[inline]
     pub(crate) fn index(self) -> u32 {
         self.0.get() as u32
     }
 
     /// The generation of the record.
+    #[inline]
     pub(crate) fn generation(self) -> u32 {
         (self.0.get() >> 32) as u32
     }

@@ -68,6 +68,7 @@ pub(crate) const BORN_LATE: u16 = 8;
 impl Record {
     /// Loads the word. Acquire: pairs with every release store or CAS of the word, so what was written before the word
     /// said so (id, user data, the generation bumped before Free) is seen with it.
+    #[inline]
     pub(crate) fn word(&self) -> Word {
         point(Point::Reading);
         Word::from_bits(self.word.load(Ordering::Acquire))
@@ -75,6 +76,7 @@ impl Record {
 
     /// As [`word`](Self::word), for announcers. SeqCst: an announce that finds the word of another one and changes nothing
     /// must not read an older `armed` than that one would ([`armed_seq`](Self::armed_seq)).
+    #[inline]
     pub(crate) fn word_seq(&self) -> Word {
         point(Point::Reading);
         Word::from_bits(self.word.load(Ordering::SeqCst))
@@ -92,6 +94,7 @@ impl Record {
     /// Replaces the word if it is still `old`: an announce. Release, as part of SeqCst: the record's filling is seen by who
     /// acquires a word that says Live. And sequentially consistent: with [`armed_seq`](Self::armed_seq)
     /// this is the announcer's half of the handshake with the thread's `Engine::place`.
+    #[inline]
     pub(crate) fn swap_word_seq(&self, old: Word, new: Word) -> bool {
         self.word.compare_exchange(old.bits(), new.bits(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
@@ -104,6 +107,7 @@ impl Record {
     /// Loads `armed` after a [`swap_word_seq`](Self::swap_word_seq), or after a load of the word that such a swap stored.
     /// SeqCst: either the thread's read of the word, after its store of `armed` and its fence (`Engine::place`), sees that
     /// word, or we see the tick that it armed.
+    #[inline]
     pub(crate) fn armed_seq(&self) -> Tick {
         // Loom treats SeqCst accesses as weaker than they are; a fence stands in for them in the models.
         #[cfg(loom)]
@@ -126,6 +130,7 @@ impl Record {
 
     /// Loads the generation. Relaxed: it follows an acquiring load of the word. A word of a later incarnation carries
     /// the generation bumped before it, a word of an earlier one cannot be seen by the owner of the handle.
+    #[inline]
     pub(crate) fn generation(&self) -> u32 {
         self.generation.load(Ordering::Relaxed)
     }
@@ -290,6 +295,7 @@ impl Slab {
     }
 
     /// The chunk, if it exists. Acquire: pairs with the CAS that published it.
+    #[inline]
     pub(super) fn chunk(&self, chunk: usize) -> Option<&Chunk> {
         let chunk = self.chunks.get(chunk)?.load(Ordering::Acquire);
         // SAFETY: a published chunk is valid until the slab is dropped.
@@ -297,6 +303,7 @@ impl Slab {
     }
 
     /// The record at `index`, if there is memory for it.
+    #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&Record> {
         let chunk = self.chunk(index as usize / CHUNK)?;
         Some(&chunk.records[index as usize % CHUNK])
@@ -308,6 +315,7 @@ impl Slab {
     }
 
     /// The record of a handle, whether or not the handle is current.
+    #[inline]
     pub(crate) fn of(&self, handle: Handle) -> Option<&Record> {
         self.get(handle.index())
     }

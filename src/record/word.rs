@@ -4,11 +4,11 @@
 //!  63                          25 24            3 2     0
 //! +------------------------------+---------------+-------+
 //! | last announce, 39 bits       | interval, 22  | state |
-//! | ticks: 17 years              | unit 1 + 21   |       |
+//! | ticks: 17 years              | 21 + unit 1   |       |
 //! +------------------------------+---------------+-------+
 //! ```
 //!
-//! The interval's top bit is its unit: milliseconds (up to 34.9 minutes) or whole seconds, rounded up (up to 24 days).
+//! The interval's lowest bit is its unit: milliseconds (up to 34.9 minutes) or whole seconds, rounded up (up to 24 days).
 //! Zero is "no interval": the host TTL applies. An interval never loses a millisecond to the encoding, so a host can only
 //! be given more time than it asked for.
 
@@ -19,7 +19,8 @@ const INTERVAL_BITS: u32 = 22;
 const LAST_SHIFT: u32 = STATE_BITS + INTERVAL_BITS;
 const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
 const INTERVAL_MASK: u32 = (1 << INTERVAL_BITS) - 1;
-const SECONDS: u32 = 1 << (INTERVAL_BITS - 1);
+const SECONDS: u32 = 1;
+const VALUES: u32 = 1 << (INTERVAL_BITS - 1);
 
 /// The last tick that the word can hold: 17 years of wheel time.
 pub(crate) const LAST_TICK: Tick = (1 << (64 - LAST_SHIFT)) - 1;
@@ -51,27 +52,29 @@ impl Cadence {
     pub(crate) const NONE: Cadence = Cadence(0);
     /// The longest interval in milliseconds: a little over 24 days.
     #[cfg(test)]
-    const LONGEST_MS: u64 = (SECONDS as u64 - 1) * 1000;
+    const LONGEST_MS: u64 = (VALUES as u64 - 1) * 1000;
     /// The longest interval held to the millisecond: 34.9 minutes.
-    const FINEST_MS: u64 = SECONDS as u64 - 1;
+    const FINEST_MS: u64 = VALUES as u64 - 1;
 
     /// The shortest cadence that is not shorter than `ms`; 0 is no interval, beyond the range the longest.
     pub(crate) fn from_ms(ms: u64) -> Cadence {
         if ms <= Self::FINEST_MS {
-            Cadence(ms as u32)
+            Cadence((ms as u32) << 1)
         } else {
-            let seconds = ms.div_ceil(1000).min(u64::from(SECONDS) - 1);
-            Cadence(SECONDS | seconds as u32)
+            let seconds = ms.div_ceil(1000).min(u64::from(VALUES) - 1);
+            Cadence((seconds as u32) << 1 | SECONDS)
         }
     }
 
     /// Its length in milliseconds; 0 when there is none.
+    #[inline]
     pub(crate) fn ms(self) -> u64 {
-        let value = u64::from(self.0 & (SECONDS - 1));
+        let value = u64::from(self.0 >> 1);
         if self.0 & SECONDS == 0 { value } else { value * 1000 }
     }
 
     /// Whether the host announces without an interval.
+    #[inline]
     pub(crate) fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -83,32 +86,60 @@ pub(crate) struct Word(u64);
 
 impl Word {
     /// Puts the three together. `last` beyond the range is held at its end.
+    #[inline]
     pub(crate) fn new(last: Tick, cadence: Cadence, state: State) -> Word {
         let last = last.min(LAST_TICK);
         Word(last << LAST_SHIFT | u64::from(cadence.0 & INTERVAL_MASK) << STATE_BITS | state as u64)
     }
 
     /// A word as it was loaded from a record.
+    #[inline]
     pub(crate) fn from_bits(bits: u64) -> Word {
         Word(bits)
     }
 
+    /// The word of a Live host that is heard at `now`, with its interval or a new one; `None` if it is not Live or was heard
+    /// at `now` or later already. `now` is in range.
+    ///
+    /// Little of it needs the old word, which the processor is still waiting for: see `Shared::touch`.
+    #[inline]
+    pub(crate) fn renewed(self, now: Tick, cadence: Option<Cadence>) -> Option<Word> {
+        debug_assert!(now <= LAST_TICK, "stamps end at the horizon, which is in range");
+        let at = now << LAST_SHIFT;
+        let rest = match cadence {
+            None => self.0 & ((1 << LAST_SHIFT) - 1),
+            Some(cadence) => u64::from(cadence.0) << STATE_BITS | State::Live as u64,
+        };
+        // The last announce is on top, so that the words compare as the ticks do.
+        (self.0 < at && self.state() == State::Live).then_some(Word(at | rest))
+    }
+
+    /// What the host's TTL is at least: exact for an interval in milliseconds, else less.
+    #[inline]
+    pub(crate) fn ttl_floor(self) -> Tick {
+        (self.0 & ((1 << LAST_SHIFT) - 1)) >> STATE_BITS
+    }
+
     /// The word as it is stored in a record.
+    #[inline]
     pub(crate) fn bits(self) -> u64 {
         self.0
     }
 
     /// The tick of the last announce.
+    #[inline]
     pub(crate) fn last(self) -> Tick {
         self.0 >> LAST_SHIFT
     }
 
     /// The interval.
+    #[inline]
     pub(crate) fn cadence(self) -> Cadence {
         Cadence((self.0 >> STATE_BITS) as u32 & INTERVAL_MASK)
     }
 
     /// The state.
+    #[inline]
     pub(crate) fn state(self) -> State {
         match self.0 & STATE_MASK {
             0 => State::Free,
@@ -185,5 +216,30 @@ mod tests {
         assert!(seventeen < LAST_TICK);
         assert_eq!(Word::new(seventeen, Cadence::NONE, State::Live).last(), seventeen);
         assert_eq!(Word::new(u64::MAX, Cadence::NONE, State::Live).last(), LAST_TICK);
+    }
+
+    #[test]
+    fn a_renewed_word_is_the_one_put_together_and_only_news_makes_one() {
+        let (ms, seconds) = (Cadence::from_ms(30_000), Cadence::from_ms(4_000_000));
+        for cadence in [Cadence::NONE, ms, seconds] {
+            let word = Word::new(1000, cadence, State::Live);
+            assert_eq!(word.renewed(1001, None), Some(Word::new(1001, cadence, State::Live)));
+            assert_eq!(word.renewed(1001, Some(ms)), Some(Word::new(1001, ms, State::Live)));
+            assert_eq!((word.renewed(1000, None), word.renewed(999, Some(seconds))), (None, None));
+            for state in STATES.into_iter().filter(|state| *state != State::Live) {
+                assert_eq!(word.with_state(state).renewed(1001, None), None);
+            }
+        }
+    }
+
+    #[test]
+    fn the_ttl_floor_is_exact_to_34_9_minutes_and_never_above_the_ttl() {
+        for ms in [1, 1000, 300_000, Cadence::FINEST_MS, Cadence::FINEST_MS + 1, Cadence::LONGEST_MS] {
+            let word = Word::new(LAST_TICK, Cadence::from_ms(ms), State::Live);
+            let ttl = 2 * word.cadence().ms();
+            assert!(word.ttl_floor() <= ttl);
+            assert!(ms > Cadence::FINEST_MS || word.ttl_floor() == ttl);
+        }
+        assert_eq!(Word::new(5, Cadence::NONE, State::Live).ttl_floor(), 0);
     }
 }

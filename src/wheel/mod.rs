@@ -133,6 +133,7 @@ impl Wheel {
 
     /// Hints to look at the record at tick `when`; a tick before [`elapsed`](Self::elapsed) counts as that. A record that
     /// is in a list already, whichever, is moved. O(1).
+    #[inline]
     pub(crate) fn schedule<P: Places>(&mut self, places: &P, index: u32, when: Tick) {
         self.unlist(places, index);
         let (level, slot) = level::locate(self.elapsed, when);
@@ -158,6 +159,7 @@ impl Wheel {
 
     /// Takes the record out of the list it is in; says whether it was in one. Its place is nowhere afterwards, also when
     /// it named a list that does not hold it. O(1).
+    #[inline]
     pub(crate) fn unlist<P: Places>(&mut self, places: &P, index: u32) -> bool {
         let place = places.place(index);
         if place.list == 0 {
@@ -231,6 +233,7 @@ impl Wheel {
     }
 
     /// Pops from a list and sends the record nowhere. `None` for list 0.
+    #[inline]
     fn take_last<P: Places>(&mut self, places: &P, list: u16) -> Option<u32> {
         let index = self.lists.pop(list)?;
         self.lists.prefetch_ahead(list, places);
@@ -240,6 +243,7 @@ impl Wheel {
     }
 
     /// Books that one entry left the list. An empty list has no owner: slots, drains and queues name lists in use only.
+    #[inline]
     fn left(&mut self, list: u16) {
         let owner = self.lists.owner(list);
         if !matches!(owner, Owner::Waiting(_)) {

@@ -1,0 +1,167 @@
+//! What all subjects share: the hosts, the order of the calls, memory for records, the coarse clock.
+//!
+//! Hosts are registered in the order of their numbers and called in a random order that is fixed by a seed. What a call is
+//! made with (an id, a handle, a pointer) is laid out in the order of the calls, so that reading it costs the same next to
+//! nothing everywhere, and only what a subject looks up misses the cache.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+const SEED: u64 = 3350;
+
+/// A host's id: as long as a SHA-256 in hexadecimal.
+pub type Id = [u8; 64];
+
+/// Ids made in one go, outside of what is timed.
+const BATCH: u32 = 1024;
+
+/// The hosts of one size.
+pub struct Fleet {
+    /// Host numbers in the order of the calls.
+    pub order: Vec<u32>,
+    /// Their ids, in the same order.
+    pub ids: Vec<Id>,
+}
+
+impl Fleet {
+    pub fn new(hosts: usize) -> Fleet {
+        let mut order: Vec<u32> = (0..hosts as u32).collect();
+        order.shuffle(&mut StdRng::seed_from_u64(SEED));
+        let ids = order.iter().map(|&host| id(host)).collect();
+        Fleet { order, ids }
+    }
+
+    pub fn hosts(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Puts what belongs to the hosts, in the order of their numbers, into the order of the calls.
+    pub fn in_call_order<T: Copy>(&self, by_host: &[T]) -> Vec<T> {
+        self.order.iter().map(|&host| by_host[host as usize]).collect()
+    }
+
+    /// Calls `register` for every host in the order of their numbers; returns what that took, the making of ids left out.
+    pub fn register(&self, mut register: impl FnMut(u32, &Id)) -> Duration {
+        let mut spent = Duration::ZERO;
+        let mut ids = Vec::with_capacity(BATCH as usize);
+        for first in (0..self.hosts() as u32).step_by(BATCH as usize) {
+            ids.clear();
+            ids.extend((first..self.hosts() as u32).take(BATCH as usize).map(id));
+            let start = Instant::now();
+            for (host, id) in (first..).zip(&ids) {
+                register(host, id);
+            }
+            spent += start.elapsed();
+        }
+        spent
+    }
+}
+
+/// Random hexadecimal digits, the same for the same host in every run.
+fn id(host: u32) -> Id {
+    let mut random = StdRng::seed_from_u64(SEED << 32 | u64::from(host));
+    let bits: [u64; 4] = random.random();
+    let digit = |at: usize| b"0123456789abcdef"[(bits[at / 16] >> (at % 16 * 4)) as usize & 15];
+    std::array::from_fn(digit)
+}
+
+/// A record as large as one of hostwheel's: a cache line with a word in it.
+#[derive(Default)]
+#[repr(align(64))]
+pub struct Record(AtomicU64);
+
+impl Record {
+    /// What no wheel can do without at an announce: load the word, read the coarse clock, compare and swap.
+    #[inline]
+    pub fn touch(&self) {
+        let old = self.0.load(Ordering::Acquire);
+        let swapped = self.0.compare_exchange(old, coarse_ns(), Ordering::SeqCst, Ordering::Relaxed);
+        debug_assert!(swapped.is_ok());
+    }
+}
+
+/// Records in chunks of the size of hostwheel's, so that both live in memory of the same kind.
+pub struct Records(Vec<Box<[Record]>>);
+
+impl Records {
+    const CHUNK: usize = 4096;
+
+    pub fn new(records: usize) -> Records {
+        let chunk = || (0..Self::CHUNK).map(|_| Record::default()).collect();
+        Records((0..records.div_ceil(Self::CHUNK)).map(|_| chunk()).collect())
+    }
+
+    #[inline]
+    pub fn at(&self, index: usize) -> &Record {
+        &self.0[index / Self::CHUNK][index % Self::CHUNK]
+    }
+}
+
+/// `CLOCK_MONOTONIC_COARSE`.
+#[inline]
+pub fn coarse_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to `time` only, which outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// What one call costs in nanoseconds.
+pub fn per_call(spent: Duration, calls: usize) -> f64 {
+    spent.as_nanos() as f64 / calls as f64
+}
+
+/// A subject whose calls can be repeated for ever.
+pub trait Calls {
+    fn hosts(&self) -> usize;
+    /// Makes these calls, by their numbers in the order of the calls.
+    fn call(&self, first: usize, end: usize);
+}
+
+/// Makes calls in order, round and round, and times them.
+pub struct Repeat<C> {
+    calls: C,
+    next: usize,
+}
+
+impl<C: Calls> Repeat<C> {
+    pub fn new(calls: C) -> Self {
+        Repeat { calls, next: 0 }
+    }
+
+    /// Makes `count` calls.
+    ///
+    /// Every pass over the hosts begins with a new reading of the coarse clock. A wheel stores nothing when a host is heard
+    /// twice in the same tick; without the wait a small fleet would hardly ever have to store.
+    pub fn timed(&mut self, count: usize) -> Duration {
+        let mut spent = Duration::ZERO;
+        let mut left = count;
+        while left > 0 {
+            if self.next == self.calls.hosts() {
+                self.next = 0;
+                let before = coarse_ns();
+                while coarse_ns() == before {
+                    std::hint::spin_loop();
+                }
+            }
+            let end = self.calls.hosts().min(self.next + left);
+            let start = Instant::now();
+            self.calls.call(self.next, end);
+            spent += start.elapsed();
+            left -= end - self.next;
+            self.next = end;
+        }
+        spent
+    }
+
+    /// Whole passes, in nanoseconds per call: about 4 million calls, so that a small fleet is measured long enough.
+    pub fn measure(&mut self) -> f64 {
+        let hosts = self.calls.hosts();
+        let count = hosts * (4_000_000 / hosts).clamp(1, 50);
+        per_call(self.timed(count), count)
+    }
+}
