@@ -63,7 +63,6 @@ pub struct Duel {
     clock: Duration,
     /// Leaves drained and not answered with `Done`: handle and attempt.
     pub unsettled: Vec<(Handle, u32)>,
-    panicky: Arc<OnceLock<Weak<HostWheel>>>,
 }
 
 pub type Checked = Result<(), String>;
@@ -260,18 +259,18 @@ impl Duel {
             reenter: config.batch == 1 && config.max_hosts > 1000,
             failure: None,
         }));
-        let panicky = Arc::new(OnceLock::new());
+        let way_back = Arc::new(OnceLock::new());
         let tight = config.max_outstanding < 1000;
         let (wheel, events) = if drained {
             let (wheel, events) = HostWheel::drained(config).expect("a good configuration");
             (wheel, Some(events))
         } else {
-            let caller = Caller { world: world.clone(), wheel: panicky.clone() };
+            let caller = Caller { world: world.clone(), wheel: way_back.clone() };
             (HostWheel::manual(config, caller).expect("a good configuration"), None)
         };
         let wheel = Arc::new(wheel);
-        panicky.set(Arc::downgrade(&wheel)).expect("set once");
-        Duel { wheel, events, world, tight, clock: Duration::ZERO, unsettled: Vec::new(), panicky }
+        way_back.set(Arc::downgrade(&wheel)).expect("set once");
+        Duel { wheel, events, world, tight, clock: Duration::ZERO, unsettled: Vec::new() }
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {
@@ -518,13 +517,6 @@ impl Duel {
         same("panics", stats.panics, world.panics)?;
         same("away", stats.away.as_nanos() as u64, world.oracle.time().missed_ns())?;
         same("now", stats.now.as_nanos() as u64, world.oracle.time().now_ns())
-    }
-}
-
-impl Drop for Duel {
-    fn drop(&mut self) {
-        // The cell is the handler's way to the wheel; callbacks that come while this drops find it gone.
-        let _ = &self.panicky;
     }
 }
 

@@ -53,30 +53,35 @@ fn loom_canary_a_host_is_taken_without_a_cas() {
     must_fail(Canary::BlindTake, Some(3), take_against_announce_against_leave);
 }
 
-/// Two registrants of one id, whose old incarnation the thread is about to free.
-fn two_registrants_of_one_id() {
+/// `registrants` of one id, whose old incarnation the thread is about to free, if there is one.
+fn registrants_of_one_id<const N: usize>(came_before: bool) {
     let (world, mut engine) = World::plain();
-    let old = world.announce(0, 5);
+    let old = came_before.then(|| world.announce(0, 5));
     world.advance(&mut engine, 0);
-    world.shared.leave_handle(old).expect("the host is known");
+    if let Some(old) = old {
+        world.shared.leave_handle(old).expect("the host is known");
+    }
     world.shared.clock.set_manual(TICK_NS);
-    let registrants = [5, 7].map(|seconds| {
+    let registrants: [_; N] = std::array::from_fn(|n| {
         let shared = world.shared.clone();
         thread::spawn(move || {
-            let interval = Duration::from_secs(seconds).into();
+            let interval = Duration::from_secs(5 + 2 * n as u64).into();
             shared.announce(&[0], interval, Duration::ZERO, 0).expect("there is room")
         })
     });
-    run(&world.shared, &mut engine);
+    if came_before {
+        run(&world.shared, &mut engine);
+    }
     let announced = registrants.map(|registrant| registrant.join().expect("the registrant returns"));
     world.advance(&mut engine, 2);
     world.advance(&mut engine, 3);
 
-    assert_eq!(announced[0].handle, announced[1].handle, "one id has one living incarnation");
-    assert_ne!(announced[0].handle, old);
+    let handle = announced[0].handle;
+    assert!(announced.iter().all(|a| a.handle == handle), "one id has one living incarnation");
+    assert_ne!(Some(handle), old);
     let registered = announced.iter().filter(|a| a.outcome == Outcome::Registered).count();
-    assert_eq!(registered, 1, "one registers, the other renews");
-    assert_eq!(world.shared.index.get(&[0]), Some(announced[0].handle));
+    assert_eq!(registered, 1, "one registers, the others renew");
+    assert_eq!(world.shared.index.get(&[0]), Some(handle));
     let states: Vec<State> =
         (0..world.shared.slab.used()).map(|i| world.shared.slab.record(i).word().state()).collect();
     let live = states.iter().filter(|state| **state == State::Live).count();
@@ -84,14 +89,36 @@ fn two_registrants_of_one_id() {
     assert_eq!((live, live + free), (1, states.len()), "the loser's record comes back: {states:?}");
 }
 
+fn two_registrants() {
+    registrants_of_one_id::<2>(false);
+}
+
+fn a_registrant_and_the_thread_that_frees() {
+    registrants_of_one_id::<1>(true);
+}
+
+fn two_registrants_and_the_thread_that_frees() {
+    registrants_of_one_id::<2>(true);
+}
+
+#[test]
+fn loom_a_host_comes_back_while_its_old_record_is_freed() {
+    explore(Some(3), a_registrant_and_the_thread_that_frees);
+}
+
 #[test]
 fn loom_of_two_registrants_one_registers() {
-    explore(Some(2), two_registrants_of_one_id);
+    explore(Some(2), two_registrants);
+}
+
+#[test]
+fn loom_of_two_registrants_of_a_host_that_left_one_registers() {
+    explore(deep(2), two_registrants_and_the_thread_that_frees);
 }
 
 #[test]
 fn loom_canary_the_loser_of_a_race_keeps_its_record() {
-    must_fail(Canary::LoserKeepsRecord, Some(2), two_registrants_of_one_id);
+    must_fail(Canary::LoserKeepsRecord, Some(2), two_registrants);
 }
 
 /// An old handle is renewed while its record is freed and used again, for a host heard at the same moment as the first.

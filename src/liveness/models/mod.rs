@@ -24,7 +24,12 @@ use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::tick::{EPOCH, TICK_NS, Tick};
 
 /// A model that has not ended by then fails: what was not explored was not shown.
-const LIMIT: Duration = Duration::from_secs(280);
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// The bound of the models with most steps: one preemption less, unless `HOSTWHEEL_MODELS_DEEP` is set, as `.ci/long` does.
+fn deep(preemptions: usize) -> Option<usize> {
+    Some(if std::env::var_os("HOSTWHEEL_MODELS_DEEP").is_some() { preemptions } else { preemptions - 1 })
+}
 
 /// Explores `f` with at most `preemptions`, `None` for all interleavings; fewer where `LOOM_MAX_PREEMPTIONS` says so.
 fn explore(preemptions: Option<usize>, f: impl Fn() + Send + Sync + 'static) {
