@@ -178,6 +178,143 @@ errors! {
     }
 }
 
+/// Why a snapshot was not written.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// A step failed. The file that was there, if any, is untouched.
+    Io {
+        /// What could not be done.
+        step: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The new snapshot is in its place, whole, but the folder could not be synced: after a power failure the one before
+    /// may be back.
+    NotDurable(io::Error),
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SnapshotError::Io { step, error } => write!(
+                f,
+                "could not {step} ({error}): the snapshot before, if any, is untouched; check the path, its room and \
+                 permissions, and write it again"
+            ),
+            SnapshotError::NotDurable(error) => write!(
+                f,
+                "the snapshot is in its place, but its folder could not be synced ({error}): a power failure may bring the \
+                 one before back; write it again"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SnapshotError::Io { error, .. } | SnapshotError::NotDurable(error) => Some(error),
+        }
+    }
+}
+
+/// Why a snapshot was not, or not wholly, restored. Where no number of hosts is given, nothing was (or, into a closed
+/// wheel, nothing that matters).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The file could not be opened or read.
+    Io(io::Error),
+    /// The file does not begin like a snapshot.
+    NotASnapshot,
+    /// A later version of this library wrote the file.
+    NewerVersion {
+        /// The version of the file's format.
+        found: u32,
+        /// The latest that this library reads.
+        known: u32,
+    },
+    /// The file ends early.
+    Torn,
+    /// What the file says contradicts its checksums or itself.
+    Corrupt {
+        /// Where in the file, in bytes: the beginning of the part that is wrong.
+        offset: u64,
+    },
+    /// `max_hosts` hosts are known.
+    Full {
+        /// Hosts restored before that.
+        restored: u64,
+    },
+    /// The allocator refused a chunk of records.
+    NoMemory {
+        /// Hosts restored before that.
+        restored: u64,
+    },
+    /// The wheel was closed, before the restore or meanwhile.
+    Closed,
+    /// The file was whole when it was checked, and was written to, or could not be read, while it was restored.
+    Changed {
+        /// Hosts restored before that. They may not be what was checked.
+        restored: u64,
+    },
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RestoreError::Io(error) => {
+                write!(
+                    f,
+                    "the snapshot could not be read ({error}): nothing was restored; check the path and try again"
+                )
+            }
+            RestoreError::NotASnapshot => {
+                f.write_str("the file is no snapshot of a host wheel: nothing was restored; check the path")
+            }
+            RestoreError::NewerVersion { found, known } => write!(
+                f,
+                "the snapshot has format version {found}, this library reads up to {known}: nothing was restored; use the \
+                 library that wrote it, or a later one"
+            ),
+            RestoreError::Torn => f.write_str(
+                "the snapshot ends early, it was cut off or copied in part: nothing was restored; use another copy, or \
+                 start without",
+            ),
+            RestoreError::Corrupt { offset } => write!(
+                f,
+                "the snapshot is damaged at byte {offset}: nothing was restored; use another copy, or start without"
+            ),
+            RestoreError::Full { restored } => write!(
+                f,
+                "max_hosts hosts are known after {restored} were restored: raise max_hosts and restore again, hosts that \
+                 are known are skipped"
+            ),
+            RestoreError::NoMemory { restored } => write!(
+                f,
+                "no memory for another chunk of records after {restored} hosts were restored: free some and restore again, \
+                 hosts that are known are skipped"
+            ),
+            RestoreError::Closed => f.write_str("the wheel is closed: open another"),
+            RestoreError::Changed { restored } => write!(
+                f,
+                "the snapshot was changed, or could not be read again, after {restored} hosts were restored: let nobody \
+                 write to it in place, and start again with a new wheel"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RestoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RestoreError::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +333,17 @@ mod tests {
             SettleError::Attempt.to_string(),
             AdvanceError::Mode.to_string(),
             CloseError::Timeout.to_string(),
+            SnapshotError::Io { step: "write the temporary file", error: io::Error::from_raw_os_error(28) }.to_string(),
+            SnapshotError::NotDurable(io::Error::from_raw_os_error(5)).to_string(),
+            RestoreError::Io(io::Error::from_raw_os_error(2)).to_string(),
+            RestoreError::NotASnapshot.to_string(),
+            RestoreError::NewerVersion { found: 2, known: 1 }.to_string(),
+            RestoreError::Torn.to_string(),
+            RestoreError::Corrupt { offset: 64 }.to_string(),
+            RestoreError::Full { restored: 3 }.to_string(),
+            RestoreError::NoMemory { restored: 3 }.to_string(),
+            RestoreError::Closed.to_string(),
+            RestoreError::Changed { restored: 3 }.to_string(),
         ] {
             let (wrong, advice) = message.split_once(": ").expect("a message has two parts");
             assert!(wrong.len() > 10 && advice.len() > 10, "{message}");

@@ -2,17 +2,20 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::config::{Clock, Config};
 use crate::error::{
-    AdvanceError, AnnounceError, CloseError, LeaveError, LookupError, OpenError, RenewError, SettleError,
+    AdvanceError, AnnounceError, CloseError, LeaveError, LookupError, OpenError, RenewError, RestoreError, SettleError,
+    SnapshotError,
 };
 use crate::event::{Handler, Verdict};
 use crate::expiry::{self, Delivery, EventFd, Events, ObservingGuard, Stage, in_callback};
 use crate::liveness::{Announced, Engine, Interval, Outcome, Shared, Wake};
 use crate::record::Handle;
+use crate::snapshot::{self, Restored};
 use crate::stats::{HostStatus, HostView, Stats};
 use crate::sync::{Arc, Mutex, lock};
 use crate::tick::{EPOCH, TICK_NS};
@@ -206,6 +209,69 @@ impl HostWheel {
     /// ended. O(hosts). Works after close as well.
     pub fn each(&self, f: impl FnMut(HostView<'_>) -> ControlFlow<()>) {
         self.shared.each(f);
+    }
+
+    /// Writes all hosts that [`each`](Self::each) shows to the file `path`, for [`restore`](Self::restore) after a restart.
+    /// Returns their number.
+    ///
+    /// The file is replaced whole or not at all, whatever happens to the process or the machine meanwhile, and is durable
+    /// when this returns. It is readable by its owner only. Announces go on; a host that is known throughout is in the file,
+    /// one that comes or goes meanwhile may be. A leave that was handed out and not answered with `Done` is not. The memory
+    /// needed does not depend on the number of hosts. Two snapshots to one path do not disturb each other; the one that ends
+    /// last stays. Works after close as well. Not for callbacks: it takes long (see [`Handler`]).
+    ///
+    /// # Errors
+    /// The system refused a step; the file that was there is untouched then, except in one case that the error names.
+    pub fn snapshot(&self, path: impl AsRef<Path>) -> Result<u64, SnapshotError> {
+        snapshot::write(&self.shared, path.as_ref())
+    }
+
+    /// Announces all hosts of the file `path`, which [`snapshot`](Self::snapshot) wrote, each with the interval, the user
+    /// data and the age that it had, but at most one (effective) interval of age.
+    ///
+    /// Time between the snapshot and the restore counts against no host, as nobody watched. So each restored host has the
+    /// rest of its TTL, at least one interval, and its grace from now on to be heard. Suspects come back live. A host
+    /// that this wheel knows already is skipped: it is best to restore before announces are let in, but not necessary.
+    ///
+    /// The whole file is checked before the first host is announced: one that is torn, damaged, foreign or newer restores
+    /// nothing. Reads the file twice; the memory needed does not depend on its length. Not for callbacks: it takes long.
+    ///
+    /// ```
+    /// # use hostwheel::{Config, Event, HostWheel, RestoreError, Verdict};
+    /// # let path = std::env::temp_dir().join(format!("hostwheel-doc-{}", std::process::id()));
+    /// # let wheel = HostWheel::manual(Config::default(), |_: &Event| Verdict::Done)?;
+    /// match wheel.restore(&path) {
+    ///     Ok(restored) => println!("{} hosts are known again", restored.hosts),
+    ///     Err(RestoreError::Io(e)) if e.kind() == std::io::ErrorKind::NotFound => println!("first start"),
+    ///     Err(e) => return Err(e.into()),
+    /// }
+    /// // ... and now and then:
+    /// wheel.snapshot(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not a whole and valid snapshot: nothing was restored. Or the wheel is full, closed,
+    /// or without memory, or the file changed while it was read: the error says how many hosts were restored before that.
+    pub fn restore(&self, path: impl AsRef<Path>) -> Result<Restored, RestoreError> {
+        self.restore_with(path, |_, user_data| user_data)
+    }
+
+    /// As [`restore`](Self::restore), with the user data that `map` returns for a host's id and the user data in the file:
+    /// where those were addresses or indices of the process before.
+    ///
+    /// `map` is not called for hosts that are skipped, with one exception: what it returned for a host that another thread
+    /// announced in the same moment is not kept. So restore before announces are let in if its results own something.
+    ///
+    /// # Errors
+    /// As for [`restore`](Self::restore).
+    pub fn restore_with(
+        &self,
+        path: impl AsRef<Path>,
+        map: impl FnMut(&[u8], u64) -> u64,
+    ) -> Result<Restored, RestoreError> {
+        snapshot::read(&self.shared, path.as_ref(), map)
     }
 
     /// A snapshot of the counters. Works after close as well.

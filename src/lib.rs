@@ -67,6 +67,8 @@ mod record;
 #[cfg(all(test, not(loom)))]
 #[path = "../tests/simulation/mod.rs"]
 mod simulation;
+#[cfg(not(loom))]
+mod snapshot;
 mod stats;
 mod sync;
 mod tick;
@@ -75,7 +77,7 @@ mod wheel;
 pub use config::{Clock, Config, LONGEST, MOST_HOSTS};
 pub use error::{
     AdvanceError, AnnounceError, CloseError, ConfigError, LONGEST_ID, LeaveError, LookupError, OpenError, RenewError,
-    SettleError,
+    RestoreError, SettleError, SnapshotError,
 };
 pub use event::{Event, EventKind, Handler, HostId, Reason, Verdict};
 #[cfg(not(loom))]
@@ -84,4 +86,6 @@ pub use expiry::Events;
 pub use host_wheel::HostWheel;
 pub use liveness::{Announced, Interval, Outcome};
 pub use record::Handle;
+#[cfg(not(loom))]
+pub use snapshot::Restored;
 pub use stats::{HostState, HostStatus, HostView, LATENESS_BOUNDS_MS, Stats};

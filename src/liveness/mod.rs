@@ -313,6 +313,11 @@ impl Shared {
         if new.state() == State::Suspect && self.deadline(new) > now { new.with_state(State::Live) } else { new }
     }
 
+    /// What an announced interval counts as in this wheel, in ticks.
+    pub(crate) fn effective_interval(&self, interval: Duration) -> Tick {
+        self.terms.effective_interval(self.terms.clamp(interval).0)
+    }
+
     /// When the host's TTL ends.
     #[inline]
     fn deadline(&self, word: Word) -> Tick {

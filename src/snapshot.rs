@@ -1,0 +1,197 @@
+//! The warm restart: all hosts into a file, and from a file back into a wheel.
+//!
+//! The file is specified in `docs/snapshot.md`. Both directions are streams: a walk over the index fills one frame of
+//! 64 KiB after the other, a frame at a time is read back, so memory does not depend on the number of hosts. (While the
+//! walk lasts, the index keeps the entries that are removed from it, as it does for every walk; the ids among them go when
+//! it ends.)
+//!
+//! - `format` knows the bytes, and trusts none.
+//! - `file` puts a file in its place whole or not at all.
+//! - `crc` is the checksum.
+//! - This file knows what a host's age means after a restart.
+//!
+//! **Ages.** From the moment of the snapshot to the restore nobody watched, so that time counts against no host, as in all
+//! of observed time. And before it, announces may have got lost in the restart itself. So a host comes back with the age
+//! that it had, but at most one interval: it has the rest of its TTL, at least one interval, and its grace.
+
+mod crc;
+mod file;
+mod format;
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Seek, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error::{AnnounceError, RestoreError, SnapshotError};
+use crate::liveness::{Interval, Outcome, Shared};
+use format::{Header, Reader, Record, Writer};
+
+/// Bytes per system call.
+const BUFFER: usize = 256 << 10;
+
+/// What a restore did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// Hosts that are known again, under new handles.
+    pub hosts: u64,
+    /// Hosts of the file that the wheel knew already: what it knows is newer.
+    pub skipped: u64,
+    /// How long ago the snapshot was begun: by a clock that nobody sets if the machine was not restarted since, by the wall
+    /// clock otherwise. `None` if by that it was written in the future. It counts against no host.
+    pub age: Option<Duration>,
+}
+
+/// Writes all hosts to `path`. Returns their number.
+pub(crate) fn write(shared: &Shared, path: &Path) -> Result<u64, SnapshotError> {
+    file::replace(path, |file| fill(shared, BufWriter::with_capacity(BUFFER, file)))
+}
+
+fn fill(shared: &Shared, output: impl Write) -> io::Result<u64> {
+    let mut writer = Writer::create(output, &now())?;
+    let mut result = Ok(());
+    shared.each(|host| {
+        let interval_ms = host.interval.map_or(0, |interval| interval.as_millis());
+        result = writer.write(&Record {
+            id: host.id,
+            // The longest interval, 24 days, has 31 bits.
+            interval_ms: u32::try_from(interval_ms).unwrap_or(u32::MAX),
+            age_ms: u64::try_from(host.age.as_millis()).unwrap_or(u64::MAX),
+            user_data: host.user_data,
+            suspect: host.suspect,
+        });
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    result?;
+    writer.finish()
+}
+
+/// Announces the hosts of the file at `path`, each with the user data that `map` makes of those in the file.
+pub(crate) fn read(shared: &Shared, path: &Path, map: impl FnMut(&[u8], u64) -> u64) -> Result<Restored, RestoreError> {
+    if shared.clock.is_closed() {
+        return Err(RestoreError::Closed);
+    }
+    // Open throughout: a rename over it does not matter then.
+    let mut file = file::open(path)?;
+    let (header, mut checked) = Reader::open(BufReader::with_capacity(BUFFER, &file))?;
+    while checked.next()?.is_some() {}
+    let fingerprint = checked.fingerprint();
+    file.rewind().map_err(RestoreError::Io)?;
+    let mut restore = Restore { shared, map, hosts: 0, skipped: 0 };
+    restore.file(&file, fingerprint)?;
+    Ok(Restored { hosts: restore.hosts, skipped: restore.skipped, age: header.age(&now()) })
+}
+
+/// The second pass over a file that was found whole.
+struct Restore<'a, F> {
+    shared: &'a Shared,
+    map: F,
+    hosts: u64,
+    skipped: u64,
+}
+
+impl<F: FnMut(&[u8], u64) -> u64> Restore<'_, F> {
+    fn file(&mut self, file: &File, fingerprint: (u32, u64, u64)) -> Result<(), RestoreError> {
+        // Whatever is wrong now was right a moment ago.
+        let Ok((_, mut reader)) = Reader::open(BufReader::with_capacity(BUFFER, file)) else {
+            return Err(self.changed());
+        };
+        loop {
+            match reader.next() {
+                Ok(Some(records)) => {
+                    for record in records {
+                        self.host(&record)?;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => return Err(self.changed()),
+            }
+        }
+        if reader.fingerprint() == fingerprint { Ok(()) } else { Err(self.changed()) }
+    }
+
+    fn changed(&self) -> RestoreError {
+        RestoreError::Changed { restored: self.hosts }
+    }
+
+    fn host(&mut self, record: &Record<'_>) -> Result<(), RestoreError> {
+        if self.shared.find(record.id).is_ok() {
+            self.skipped += 1;
+            return Ok(());
+        }
+        let interval = Duration::from_millis(record.interval_ms.into());
+        let longest_ms = self.shared.effective_interval(interval);
+        // At least 1 ms, which has passed since: news with an age changes nothing for a host that another thread announces
+        // between the look above and ours.
+        let age = Duration::from_millis(record.age_ms.clamp(1, longest_ms));
+        let user_data = (self.map)(record.id, record.user_data);
+        match self.shared.announce(record.id, Interval::from(interval), age, user_data) {
+            Ok(announced) if announced.outcome == Outcome::Registered => self.hosts += 1,
+            Ok(_) => self.skipped += 1,
+            Err(AnnounceError::Full) => return Err(RestoreError::Full { restored: self.hosts }),
+            Err(AnnounceError::NoMemory) => return Err(RestoreError::NoMemory { restored: self.hosts }),
+            Err(AnnounceError::Closed) => return Err(RestoreError::Closed),
+            // The reader lets no such id pass.
+            Err(AnnounceError::IdLength) => return Err(self.changed()),
+        }
+        Ok(())
+    }
+}
+
+impl Header {
+    /// How long before `now` the file was begun.
+    fn age(&self, now: &Header) -> Option<Duration> {
+        let same_boot = self.boot_id == now.boot_id && self.boot_id != [0; 16];
+        let by_boot = now.boot_ns.checked_sub(self.boot_ns).filter(|_| same_boot);
+        by_boot.or_else(|| now.wall_ns.checked_sub(self.wall_ns)).map(Duration::from_nanos)
+    }
+}
+
+/// The header of a file that is begun now.
+fn now() -> Header {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut boot = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to `boot` only. It cannot fail: the clock exists since Linux 2.6.39.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut boot) };
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Header {
+        wall_ns: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
+        boot_ns: boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64,
+        boot_id: parse_boot_id(&boot_id).unwrap_or_default(),
+    }
+}
+
+/// The 16 bytes of a UUID as the kernel prints it.
+fn parse_boot_id(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+    (digits.len() == 32).then_some(())?;
+    u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_a_file_is_by_the_boot_clock_only_on_the_same_boot() {
+        let written = Header { wall_ns: 1000, boot_ns: 50, boot_id: [1; 16] };
+        let age = |now: Header| written.age(&now).map(|age| age.as_nanos());
+        assert_eq!(age(Header { wall_ns: 1, boot_ns: 60, ..written }), Some(10), "whatever the wall clock says");
+        assert_eq!(age(Header { wall_ns: 1007, boot_ns: 60, boot_id: [2; 16] }), Some(7));
+        assert_eq!(age(Header { wall_ns: 999, boot_ns: 60, boot_id: [2; 16] }), None, "from the future");
+        assert_eq!(age(Header { wall_ns: 1007, boot_ns: 40, ..written }), Some(7), "another time namespace");
+        let nameless = Header { boot_id: [0; 16], ..written };
+        let now = Header { wall_ns: 1009, boot_ns: 51, ..nameless };
+        assert_eq!(nameless.age(&now), Some(Duration::from_nanos(9)), "an unknown boot is not the same");
+    }
+
+    #[test]
+    fn the_kernels_boot_id_is_read() {
+        let id = parse_boot_id("01020304-0506-0708-090a-0b0c0d0e0f10\n");
+        assert_eq!(id, Some([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]));
+        assert_eq!(parse_boot_id(""), None);
+        assert_eq!(parse_boot_id("z1020304-0506-0708-090a-0b0c0d0e0f10"), None);
+    }
+}
