@@ -48,7 +48,7 @@ struct Volume {
 }
 
 const BRIEF: Volume = Volume { seeds: 120, announces: 14_000 };
-const FULL: Volume = Volume { seeds: 640, announces: 260_000 };
+const FULL: Volume = Volume { seeds: 720, announces: 260_000 };
 
 fn is_set(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| value != "0")
