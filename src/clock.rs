@@ -81,16 +81,16 @@ impl Clock {
     /// The stamp of an announce that happens now.
     #[inline]
     pub(crate) fn stamp(&self) -> Tick {
-        // Acquire: pairs with the release in `Observer::look`; who sees a horizon sees the `away` raised before it.
+        // Acquire: pairs with the release in `Observer::look`; who sees a horizon sees the shift published before it.
         let horizon = self.published.horizon.load(Ordering::Acquire);
-        // Acquire: keeps the clock's reading behind it. With a reading from before a raise and `away` from after it the
+        // Acquire: keeps the clock's reading behind it. With a reading from before a raise and a shift from after it the
         // stamp would lie in the past.
         let shift_ns = self.published.shift_ns.load(Ordering::Acquire);
         let ns = match self.kind {
             ClockKind::Coarse => os::coarse_ns(),
             ClockKind::Precise => os::precise_ns(),
-            // Acquire: pairs with the release in `set_manual`.
-            ClockKind::Manual => self.manual_ns.load(Ordering::Acquire),
+            // Relaxed: who was told of the new time sees it; the observer publishes what follows from it.
+            ClockKind::Manual => self.manual_ns.load(Ordering::Relaxed),
         };
         let stamp = ns.wrapping_add(shift_ns) / TICK_NS;
         if planted(Canary::UncappedStamp) { stamp } else { stamp.min(horizon) }
@@ -107,17 +107,18 @@ impl Clock {
     /// The clock's time since open as the thread reads it, `away` not taken off.
     pub(crate) fn observe_ns(&self) -> u64 {
         let ns = match self.kind {
-            ClockKind::Manual => self.manual_ns.load(Ordering::Acquire),
+            // Relaxed: as in `stamp`.
+            ClockKind::Manual => self.manual_ns.load(Ordering::Relaxed),
             ClockKind::Coarse | ClockKind::Precise => os::precise_ns().saturating_sub(self.base_ns),
         };
         ns.min(END_NS)
     }
 
-    /// Wheel time now, in nanoseconds since open.
+    /// Wheel time now, in nanoseconds since open: a figure. Around a late look it may be off by what that look changes.
     pub(crate) fn now_ns(&self) -> u64 {
-        // Acquire: as in `stamp`.
-        let horizon = self.published.horizon.load(Ordering::Acquire);
-        let away_ns = self.published.away_ns.load(Ordering::Acquire);
+        // Relaxed: see above.
+        let horizon = self.published.horizon.load(Ordering::Relaxed);
+        let away_ns = self.published.away_ns.load(Ordering::Relaxed);
         self.observe_ns().saturating_sub(away_ns).min((horizon.saturating_sub(EPOCH)).saturating_mul(TICK_NS))
     }
 
@@ -130,10 +131,9 @@ impl Clock {
 
     /// Moves the manual clock forward; never back.
     pub(crate) fn set_manual(&self, ns: u64) {
-        // Release: pairs with the acquire in `stamp`: who sees the new time sees what its setter did before. The setter
-        // holds the engine's lock, so there is one at a time.
+        // Relaxed: see `stamp`. The setter holds the engine's lock, so there is one at a time.
         let now = self.manual_ns.load(Ordering::Relaxed);
-        self.manual_ns.store(now.max(ns), Ordering::Release);
+        self.manual_ns.store(now.max(ns), Ordering::Relaxed);
     }
 
     pub(crate) fn margin_ns(&self) -> u64 {
@@ -234,7 +234,7 @@ impl Observer {
             }
         }
         if publish {
-            // Release: pairs with the acquire in `Clock::stamp`; after `away`.
+            // Release: pairs with the acquire in `Clock::stamp`; after the shift.
             clock.published.horizon.store(self.horizon, Ordering::Release);
         }
         self.tick()
@@ -242,8 +242,8 @@ impl Observer {
 
     fn raise(&mut self, clock: &Clock, excess_ns: u64, idle: bool) {
         self.away_ns += excess_ns;
-        // Release: pairs with the acquire of `away` in `stamp`; a clock reading that follows it is not from before this.
-        clock.published.away_ns.store(self.away_ns, Ordering::Release);
+        // Relaxed: for figures, and for the thread itself. Announcers read the shift.
+        clock.published.away_ns.store(self.away_ns, Ordering::Relaxed);
         clock.publish_shift();
         if !idle {
             self.missed_ns += excess_ns;

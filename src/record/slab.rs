@@ -217,7 +217,7 @@ pub(super) struct Chunk {
 impl Chunk {
     /// Allocates a chunk of unused records; null when there is no memory.
     ///
-    /// Zeroed memory is a chunk of unused records, so the pages of records that are never used are never touched.
+    /// Zeroed memory is a chunk of unused records: nothing needs to be built.
     #[cfg(not(loom))]
     fn allocate() -> *mut Chunk {
         // SAFETY: the layout is not of size zero.
