@@ -151,6 +151,27 @@ fn loom_canary_words_of_two_incarnations_are_equal() {
     must_fail(Canary::WordReuse, Some(3), an_old_handle_against_reuse);
 }
 
+/// A host is inspected while it leaves and its record is filled for another.
+fn an_inspection_against_reuse() {
+    let (world, mut engine) = World::plain();
+    let interval = Duration::from_secs(5);
+    let old = world.shared.announce(&[0], interval.into(), Duration::ZERO, 1).expect("there is room").handle;
+    world.advance(&mut engine, 0);
+    let shared = world.shared.clone();
+    let reader = thread::spawn(move || shared.inspect(old).map(|status| status.user_data));
+    world.shared.leave_handle(old).expect("the host is known");
+    world.advance(&mut engine, 1);
+    let new = world.shared.announce(&[1], interval.into(), Duration::ZERO, 2).expect("there is room").handle;
+    assert_eq!(new.index(), old.index(), "the record was used again");
+    let seen = reader.join().expect("the inspection returns");
+    assert!(matches!(seen, Ok(1) | Err(_)), "another host's user data: {seen:?}");
+}
+
+#[test]
+fn loom_an_inspection_never_shows_what_belongs_to_the_next_host() {
+    explore(Some(3), an_inspection_against_reuse);
+}
+
 /// Hosts in a list that is being drained are shortened and sent away between its steps.
 fn a_drain_against_shorten_and_leave() {
     let (world, mut engine) = World::plain();
