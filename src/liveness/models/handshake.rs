@@ -102,6 +102,30 @@ fn loom_canary_no_fence_between_word_and_armed() {
     must_fail(Canary::NoAnnouncerFence, None, a_renewed_host_is_hinted_upward_while_it_is_shortened);
 }
 
+/// A goodbye is marked beside another host's report, in the same leaf word: the thread may find its bit by way of the other
+/// one's top bit, before the leaver has set its own.
+fn a_goodbye_marked_beside_a_report() {
+    let (world, mut engine) = World::plain();
+    let hosts = [world.announce(0, 1000), world.announce(1, 1000)];
+    world.advance(&mut engine, 0);
+    let shared = world.shared.clone();
+    let leaver = thread::spawn(move || shared.leave_handle(hosts[0]));
+    let shared = world.shared.clone();
+    let announcer = thread::spawn(move || announce(&shared, 1, 5));
+    run(&world.shared, &mut engine);
+    leaver.join().expect("the leaver returns").expect("the host was known");
+    announcer.join().expect("the announcer returns");
+    world.advance(&mut engine, 1);
+    let state = world.shared.slab.record(hosts[0].index()).word().state();
+    assert_eq!(state, crate::record::State::Free, "nobody was told of the goodbye");
+    assert!(world.armed(hosts[1]) <= world.due(hosts[1]), "the thread would look too late");
+}
+
+#[test]
+fn loom_a_goodbye_marked_beside_a_report_is_found() {
+    explore(Some(2), a_goodbye_marked_beside_a_report);
+}
+
 /// A helper completes the registration of one who is held back, while the thread falls asleep.
 fn a_helper_completes_a_registration() {
     let (world, mut engine) = World::plain();
