@@ -36,6 +36,7 @@ pub(super) fn announce(model: &mut Model, wheel: &HostWheel, host: u32, interval
             true
         }
         Err(AnnounceError::Full) => {
+            model.counts.announces -= 1;
             model.counts.full += 1;
             let (_, most) = model.in_use();
             if model.exact && model.current[host as usize].is_some() || most < model.rules.max_hosts {

@@ -47,8 +47,8 @@ struct Volume {
     announces: u64,
 }
 
-const BRIEF: Volume = Volume { seeds: 120, announces: 14_000 };
-const FULL: Volume = Volume { seeds: 720, announces: 260_000 };
+const BRIEF: Volume = Volume { seeds: 110, announces: 7000 };
+const FULL: Volume = Volume { seeds: 720, announces: 140_000 };
 
 fn is_set(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| value != "0")

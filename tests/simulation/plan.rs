@@ -76,12 +76,12 @@ pub(super) struct Chances {
 }
 
 impl Plan {
-    /// `announces_max` is the budget of a run of the usual size.
+    /// `announces_max` is the budget of a run with a small fleet.
     pub(super) fn draw(rng: &mut Rng, announces_max: u64) -> Plan {
         let kind = rng.pick(&[Kind::Bustle, Kind::Bustle, Kind::Long, Kind::Flapping]);
         let drained = rng.permille(350);
         let hosts = match kind {
-            Kind::Bustle => rng.magnitude(2, 4096),
+            Kind::Bustle => rng.magnitude(2, 5000).min(4096),
             Kind::Long => rng.magnitude(2, 200),
             Kind::Flapping => rng.magnitude(2, 600),
         } as u32;
@@ -95,7 +95,7 @@ impl Plan {
             Kind::Flapping => (least_ms, rng.magnitude(2 * least_ms, most_ms(30_000))),
         };
         if kind == Kind::Flapping && rng.permille(500) {
-            config.max_hosts = rng.between(1, u64::from(hosts)) as usize;
+            config.max_hosts = rng.between(1 + u64::from(hosts) / 3, u64::from(hosts)) as usize;
         }
         Plan {
             kind,
@@ -106,7 +106,8 @@ impl Plan {
                 u32::MAX
             },
             hosts,
-            announces_max,
+            // Big fleets are cheap: more of them act at a time.
+            announces_max: if hosts >= 256 { 5 * announces_max } else { announces_max },
             span_ms: match kind {
                 Kind::Long => rng.between(200, 900) * DAY_MS,
                 Kind::Bustle | Kind::Flapping => 30 * DAY_MS,
