@@ -19,6 +19,7 @@ FILES = [
     "src/record/free.rs",
     "src/record/dirty.rs",
     "src/liveness/mod.rs",
+    "src/liveness/registration.rs",
     "src/liveness/engine.rs",
     "src/clock.rs",
 ]

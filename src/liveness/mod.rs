@@ -24,6 +24,7 @@ mod held;
 #[cfg(all(test, loom))]
 mod models;
 mod outstanding;
+mod registration;
 mod sweep;
 
 use std::time::Duration;
@@ -34,10 +35,10 @@ use crate::canary::{Canary, planted};
 use crate::clock::Clock;
 use crate::config::{Config, Terms};
 use crate::error::{AnnounceError, LONGEST_ID, LeaveError, LookupError, RenewError, SettleError};
-use crate::event::{Event, EventKind, HostId, Verdict};
+use crate::event::{Event, EventKind, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
-use crate::record::{BORN_LATE, Cadence, Handle, NONE, Record, ReserveError, Slab, State, Word};
+use crate::record::{Cadence, Handle, NONE, Record, Slab, State, Word};
 use crate::stats::{self, HostState, HostStatus, HostView, ProducerCounters, Stats, ThreadCounters};
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
 use crate::tick::{Tick, since_open, tick_floor, ticks_ceil, ticks_floor};
@@ -107,13 +108,6 @@ pub(crate) trait Wake: Send + Sync {
         false
     }
 }
-
-/// Records of hosts that left and were not freed yet, beyond which registrations wait for the observer: as many as living
-/// hosts, at least this many.
-const FLOOD: u64 = 8192;
-
-/// How often a registration pauses at most, so that it waits 50 ms at the longest.
-const PAUSES: usize = 250;
 
 /// What callers and the observer share.
 pub(crate) struct Shared {
@@ -365,69 +359,6 @@ impl Shared {
         }
     }
 
-    /// Registers a host for whose id the index had no entry, or the dead `entry`.
-    #[cold]
-    fn register(
-        &self,
-        id: &[u8],
-        call: Call,
-        user_data: u64,
-        mut entry: Option<Handle>,
-    ) -> Result<(Handle, Outcome), AnnounceError> {
-        let reservation = self.reserve(id, call, user_data)?;
-        point(Point::Filled);
-        loop {
-            let entered = match entry {
-                None => self.index.insert(&reservation.id, reservation.handle).is_ok(),
-                Some(dead) => self.index.replace(&reservation.id, dead, reservation.handle),
-            };
-            if entered {
-                point(Point::Entered);
-                return Ok((reservation.complete(call), Outcome::Registered));
-            }
-            // Another registrant was faster, or the observer has removed the dead entry.
-            entry = self.index.get(id);
-            if let Some(heard) = entry.and_then(|handle| self.hear(handle, call)) {
-                return Ok(heard);
-            }
-        }
-    }
-
-    fn reserve(&self, id: &[u8], call: Call, user_data: u64) -> Result<Reservation<'_>, AnnounceError> {
-        if self.slab.is_short() {
-            self.relieve();
-        }
-        let index = self.slab.reserve().map_err(|e| match e {
-            ReserveError::Full => AnnounceError::Full,
-            ReserveError::NoMemory => AnnounceError::NoMemory,
-        })?;
-        let record = self.slab.record(index);
-        let id = HostId::new(id);
-        record.fill(id.clone(), user_data);
-        if call.cadence.is_some_and(|cadence| call.age >= self.terms.ttl(cadence)) {
-            record.set(BORN_LATE, true);
-        }
-        let handle = Handle::new(index, record.generation());
-        Ok(Reservation { shared: self, record, id, handle, completed: false })
-    }
-
-    /// Before the slab grows: records of hosts that left may wait to be freed, and nobody woke the observer for them. When
-    /// hosts flap faster than it frees, this is what bounds the memory, so a registration then waits for it.
-    fn relieve(&self) {
-        for _ in 0..PAUSES {
-            self.wake_before(0);
-            if !self.slab.is_short() || !self.is_flooded() || !self.waker.pause() {
-                return;
-            }
-        }
-    }
-
-    fn is_flooded(&self) -> bool {
-        let left = self.producers.left.get();
-        let live = self.producers.registered.get().saturating_sub(left);
-        left.saturating_sub(self.thread.freed_left.get()) > live.max(FLOOD)
-    }
-
     /// A host says goodbye. Returns its user data.
     pub(crate) fn leave(&self, id: &[u8]) -> Result<u64, LeaveError> {
         if !(1..=LONGEST_ID).contains(&id.len()) {
@@ -602,43 +533,4 @@ impl Shared {
 
 fn interval_of(cadence: Cadence) -> Option<Duration> {
     (!cadence.is_none()).then(|| Duration::from_millis(cadence.ms()))
-}
-
-/// A record that its registrant is filling. Dropped without being completed, it goes back by way of the observer.
-struct Reservation<'a> {
-    shared: &'a Shared,
-    record: &'a Record,
-    id: HostId,
-    handle: Handle,
-    completed: bool,
-}
-
-impl Reservation<'_> {
-    /// Makes the host Live; its entry is in the index.
-    fn complete(mut self, call: Call) -> Handle {
-        self.completed = true;
-        let shared = self.shared;
-        let word = self.record.word();
-        let reserved = word.state() == State::Reserved && self.record.generation() == self.handle.generation();
-        let new = shared.heard(word, shared.clock.stamp(), call);
-        if reserved && self.record.swap_word_seq(word, new) {
-            shared.report(self.handle.index(), shared.look_at(new));
-        } else {
-            // A helper was faster, and reports. Our announce counts as well, unless the host has left again already.
-            shared.touch(self.handle, call, true);
-        }
-        shared.producers.registered.add_shared(1);
-        self.handle
-    }
-}
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        if self.completed || planted(Canary::LoserKeepsRecord) {
-            return;
-        }
-        // Nobody else knows the record: a plain store will do. No wake: a record less for a while.
-        self.record.store_word(self.record.word().with_state(State::Left));
-        self.shared.slab.mark(self.handle.index());
-    }
 }
