@@ -78,7 +78,9 @@ def main():
     top = os.getcwd()
     scratch = tempfile.mkdtemp(prefix="hostwheel-orderings-")
     tree = os.path.join(scratch, "tree")
-    shutil.copytree(top, tree, ignore=shutil.ignore_patterns("target", ".git"))
+    # Copied with new times: with the old ones cargo would take the last run's last mutant for up to date.
+    ignored = shutil.ignore_patterns("target", ".git")
+    shutil.copytree(top, tree, ignore=ignored, copy_function=shutil.copyfile)
     env = dict(os.environ, RUSTFLAGS="--cfg loom", LOOM_MAX_PREEMPTIONS=args.preemptions,
                CARGO_TARGET_DIR=os.environ.get("HOSTWHEEL_ORDERINGS_TARGET", os.path.join(top, "target", "loom")))
     test = ["cargo", "test", "--release", "--lib", "loom_"]
