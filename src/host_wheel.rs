@@ -18,7 +18,6 @@ use crate::record::Handle;
 use crate::snapshot::{self, Restored};
 use crate::stats::{HostStatus, HostView, Stats};
 use crate::sync::{Arc, Mutex, lock};
-use crate::tick::{EPOCH, TICK_NS};
 
 /// How long dropping a wheel waits for a running callback.
 const DROP_WAIT: Duration = Duration::from_secs(5);
@@ -386,7 +385,7 @@ impl Drop for HostWheel {
 
 impl std::fmt::Debug for HostWheel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let now_ms = (EPOCH + self.shared.clock.now_ns() / TICK_NS) - EPOCH;
-        f.debug_struct("HostWheel").field("live", &self.stats().live).field("now_ms", &now_ms).finish_non_exhaustive()
+        let Stats { live, now, .. } = self.stats();
+        f.debug_struct("HostWheel").field("live", &live).field("now", &now).finish_non_exhaustive()
     }
 }

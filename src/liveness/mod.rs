@@ -292,18 +292,13 @@ impl Shared {
 
     /// The word after an announce at `now`.
     fn heard(&self, word: Word, now: Tick, call: Call) -> Word {
+        let (stamp, last) = (now.saturating_sub(call.age), word.last());
+        let news = Word::new(last.max(stamp), call.cadence.unwrap_or(word.cadence()), word.state());
         if word.state() == State::Reserved {
-            let (stamp, last) = (now.saturating_sub(call.age), word.last());
-            return Word::new(last.max(stamp), call.cadence.unwrap_or(word.cadence()), State::Live);
+            return news.with_state(State::Live);
         }
         // News from before the last announce changes nothing: what came later knew better.
-        let (stamp, last) = (now.saturating_sub(call.age), word.last());
-        let old_news = call.age > 0 && stamp < last;
-        let new = if old_news {
-            word
-        } else {
-            Word::new(last.max(stamp), call.cadence.unwrap_or(word.cadence()), word.state())
-        };
+        let new = if call.age > 0 && stamp < last { word } else { news };
         if new.state() == State::Suspect && self.deadline(new) > now { new.with_state(State::Live) } else { new }
     }
 
