@@ -10,8 +10,9 @@
 //! every implementation of the wheel, however its lists look inside.
 //!
 //! **Stamps** round up and are capped by the horizon; the thread's clock and ages round down. The announcer loads the
-//! horizon, then `away`, then the clock. Held back between them it may stamp too early a time, never one before its call
-//! began, or too late a time, which the old horizon caps: wheel time at the late look that raised `away`.
+//! horizon, or the bound of plain stamps that was made of it, then `away`, then the clock. Held back between them it may
+//! stamp too early a time, never one before its call began, or too late a time, which the old horizon caps: wheel time at
+//! the late look that raised `away`.
 
 use std::collections::VecDeque;
 
@@ -42,6 +43,9 @@ struct Published {
     /// What makes a stamp of a reading, once it is divided by the length of a tick: the three of them, the epoch and the
     /// rounding in one number, which may wrap. One load instead of four, and a sum instead of several.
     shift_ns: AtomicU64,
+    /// A stamp before this one is plain: it is within the horizon, and the wheel is open. One comparison instead of two.
+    /// Announcers move it forward ([`Clock::extend_plain`]); 0 for ever once closed.
+    plain_until: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -50,6 +54,8 @@ struct Published {
 pub(crate) struct Clock {
     published: Published,
     kind: ClockKind,
+    /// What announcers read; `None` for the manual clock.
+    source: Option<os::Source>,
     /// The reading of the clock at which the wheel was opened; 0 for a manual one.
     base_ns: u64,
     /// The manual clock's time since open.
@@ -63,16 +69,23 @@ impl Clock {
             ClockKind::Precise => (os::precise_ns(), 0),
             ClockKind::Coarse => (os::precise_ns(), 2 * os::coarse_resolution_ns()),
         };
+        // Nobody has looked yet; without watchdog that does not matter.
+        let horizon = if config.watchdog.is_zero() { LAST_TICK } else { EPOCH };
         Clock {
             published: Published {
                 away_ns: AtomicU64::new(0),
-                // Nobody has looked yet; without watchdog that does not matter.
-                horizon: AtomicU64::new(if config.watchdog.is_zero() { LAST_TICK } else { EPOCH }),
+                horizon: AtomicU64::new(horizon),
                 margin_ns: AtomicU64::new(margin_ns),
                 shift_ns: AtomicU64::new(shift_ns(margin_ns, base_ns, 0)),
+                plain_until: AtomicU64::new(horizon),
                 closed: AtomicBool::new(false),
             },
             kind: config.clock,
+            source: match config.clock {
+                ClockKind::Manual => None,
+                ClockKind::Precise => Some(os::PRECISE),
+                ClockKind::Coarse => Some(os::COARSE),
+            },
             base_ns,
             manual_ns: AtomicU64::new(0),
         }
@@ -83,24 +96,52 @@ impl Clock {
     pub(crate) fn stamp(&self) -> Tick {
         // Acquire: pairs with the release in `Observer::look`; who sees a horizon sees the shift published before it.
         let horizon = self.published.horizon.load(Ordering::Acquire);
+        let stamp = self.reading();
+        if planted(Canary::UncappedStamp) { stamp } else { stamp.min(horizon) }
+    }
+
+    /// As [`stamp`](Self::stamp), if that needs no more than the clock: else `None`, and who takes a stamp in the other way
+    /// calls [`extend_plain`](Self::extend_plain).
+    #[inline]
+    pub(crate) fn plain_stamp(&self) -> Option<Tick> {
+        // Acquire: pairs with the release in `extend_plain`, which had acquired a horizon no earlier than this; so who sees it sees
+        // the shift published before that horizon.
+        let until = self.published.plain_until.load(Ordering::Acquire);
+        let stamp = self.reading();
+        (stamp < until || planted(Canary::UncappedStamp)).then_some(stamp)
+    }
+
+    /// Wheel time by the announcer's clock, horizon or not; its caller has loaded that.
+    #[inline(always)]
+    fn reading(&self) -> Tick {
         // Acquire: keeps the clock's reading behind it. With a reading from before a raise and a shift from after it the
         // stamp would lie in the past.
         let shift_ns = self.published.shift_ns.load(Ordering::Acquire);
-        let ns = match self.kind {
-            ClockKind::Coarse => os::coarse_ns(),
-            ClockKind::Precise => os::precise_ns(),
+        let ns = match self.source {
+            Some(source) => os::read(source),
             // Relaxed: who was told of the new time sees it; the observer publishes what follows from it.
-            ClockKind::Manual => self.manual_ns.load(Ordering::Relaxed),
+            None => self.manual_ns.load(Ordering::Relaxed),
         };
-        let stamp = ns.wrapping_add(shift_ns) / TICK_NS;
-        if planted(Canary::UncappedStamp) { stamp } else { stamp.min(horizon) }
+        ns.wrapping_add(shift_ns) / TICK_NS
+    }
+
+    /// Stamps up to the present horizon are plain from now on.
+    pub(crate) fn extend_plain(&self) {
+        // Relaxed: the exchange below checks it.
+        let before = self.published.plain_until.load(Ordering::Relaxed);
+        // Acquire: as in `stamp`.
+        let until = self.published.horizon.load(Ordering::Acquire);
+        if before != 0 && before < until {
+            // Release: pairs with the acquire in `plain_stamp`. Failed: another announcer was faster, or the wheel is closed.
+            let _ = self.published.plain_until.compare_exchange(before, until, Ordering::Release, Ordering::Relaxed);
+        }
     }
 
     /// Publishes what `away` and the margin are now. The thread's; it alone changes them.
     fn publish_shift(&self) {
         let away_ns = self.published.away_ns.load(Ordering::Relaxed);
         let shift_ns = shift_ns(self.margin_ns(), self.base_ns, away_ns);
-        // Release: pairs with the acquire in `stamp`; a clock reading that follows it is not from before this.
+        // Release: pairs with the acquire in `reading`; a clock reading that follows it is not from before this.
         self.published.shift_ns.store(shift_ns, Ordering::Release);
     }
 
@@ -165,6 +206,8 @@ impl Clock {
     pub(crate) fn close(&self) {
         // Relaxed: the closer fences before it looks whether the thread sleeps, see `Shared::close`.
         self.published.closed.store(true, Ordering::Relaxed);
+        // Relaxed: as above. It stays 0: announcers exchange it only for another value than 0.
+        self.published.plain_until.store(0, Ordering::Relaxed);
     }
 }
 
@@ -290,27 +333,31 @@ impl Observer {
 /// The system's clocks.
 #[cfg(not(loom))]
 mod os {
+    /// A clock's number; that of none is 0, `CLOCK_REALTIME`, which is not for measuring.
+    pub(super) type Source = std::num::NonZero<libc::clockid_t>;
+
+    /// `CLOCK_MONOTONIC_COARSE`: the time of the last kernel tick, from memory.
+    pub(super) const COARSE: Source = Source::new(libc::CLOCK_MONOTONIC_COARSE).unwrap();
+    /// `CLOCK_MONOTONIC`.
+    pub(super) const PRECISE: Source = Source::new(libc::CLOCK_MONOTONIC).unwrap();
+
     #[inline]
-    fn read(clock: libc::clockid_t) -> u64 {
+    pub(super) fn read(clock: Source) -> u64 {
         let mut time = std::mem::MaybeUninit::<libc::timespec>::uninit();
         // SAFETY: writes to `time` only. It cannot fail: both clocks exist on every supported kernel.
         let time = unsafe {
-            libc::clock_gettime(clock, time.as_mut_ptr());
+            libc::clock_gettime(clock.get(), time.as_mut_ptr());
             time.assume_init()
         };
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 
-    /// `CLOCK_MONOTONIC_COARSE`: the time of the last kernel tick, from memory.
-    #[inline]
     pub(super) fn coarse_ns() -> u64 {
-        read(libc::CLOCK_MONOTONIC_COARSE)
+        read(COARSE)
     }
 
-    /// `CLOCK_MONOTONIC`.
-    #[inline]
     pub(super) fn precise_ns() -> u64 {
-        read(libc::CLOCK_MONOTONIC)
+        read(PRECISE)
     }
 
     pub(super) fn coarse_resolution_ns() -> u64 {
@@ -324,8 +371,14 @@ mod os {
 /// Models run on the manual clock.
 #[cfg(loom)]
 mod os {
-    pub(super) fn coarse_ns() -> u64 {
+    pub(super) type Source = std::num::NonZero<i32>;
+    pub(super) const COARSE: Source = Source::MIN;
+    pub(super) const PRECISE: Source = Source::MAX;
+    pub(super) fn read(_: Source) -> u64 {
         unreachable!("models have a manual clock")
+    }
+    pub(super) fn coarse_ns() -> u64 {
+        read(COARSE)
     }
     pub(super) use coarse_ns as precise_ns;
     pub(super) use coarse_ns as coarse_resolution_ns;

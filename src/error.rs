@@ -39,8 +39,8 @@ impl fmt::Display for OpenError {
             OpenError::Config(e) => e.fmt(f),
             OpenError::Os(e) => write!(
                 f,
-                "the system refused what the wheel's thread needs (a thread, a timer, an eventfd): {e}; \
-                 check the limits on threads and open files"
+                "the system refused what the wheel needs (address space, a thread, a timer, an eventfd): {e}; \
+                 check the limits on threads, open files and virtual memory, or lower max_hosts"
             ),
         }
     }

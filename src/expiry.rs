@@ -184,7 +184,7 @@ pub(crate) fn start(config: &Config, seed: u32, delivery: Delivery) -> io::Resul
     let timer = Timer::new()?;
     poll.registry().register(&mut SourceFd(&timer.0.as_raw_fd()), TIMER, Interest::READABLE)?;
     let drained = matches!(delivery, Delivery::Queue(_));
-    let shared = Arc::new(Shared::new(config, drained, Box::new(waker), seed, u32::MAX));
+    let shared = Arc::new(Shared::new(config, drained, Box::new(waker), seed, u32::MAX)?);
     let stage = Arc::new(Stage::default());
     let observer = Observing { shared: shared.clone(), engine: Engine::new(config), delivery, poll, timer };
     let entered = stage.clone();

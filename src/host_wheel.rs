@@ -1,6 +1,7 @@
 //! The front of the library: a wheel with its thread, or with a manual clock.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -91,7 +92,7 @@ impl HostWheel {
         // Random per wheel, by the only source of randomness in std.
         let seed = RandomState::new().hash_one(0u8) as u32;
         if config.clock == Clock::Manual {
-            return Ok(Self::with_manual_clock(config, delivery, seed, u32::MAX));
+            return Ok(Self::with_manual_clock(config, delivery, seed, u32::MAX)?);
         }
         let threaded = expiry::start(config, seed, delivery)?;
         Ok(HostWheel {
@@ -101,17 +102,22 @@ impl HostWheel {
         })
     }
 
-    pub(crate) fn with_manual_clock(config: &Config, delivery: Delivery, seed: u32, lives: u32) -> HostWheel {
+    pub(crate) fn with_manual_clock(
+        config: &Config,
+        delivery: Delivery,
+        seed: u32,
+        lives: u32,
+    ) -> io::Result<HostWheel> {
         let drained = matches!(delivery, Delivery::Queue(_));
-        let shared = Arc::new(Shared::new(config, drained, Box::new(Nobody), seed, lives));
+        let shared = Arc::new(Shared::new(config, drained, Box::new(Nobody), seed, lives)?);
         let mut engine = Engine::new(config);
         // The first look, so that time may pass from now on.
         engine.step(&shared);
-        HostWheel {
+        Ok(HostWheel {
             shared,
             stage: Arc::default(),
             observer: Observer::Manual(Box::new(Mutex::new(Manual { engine, delivery }))),
-        }
+        })
     }
 
     /// The host `id` was heard, and will be again within `interval`, or says nothing about that ([`Interval::NONE`]).

@@ -84,20 +84,17 @@ impl Record {
     }
 }
 
-/// Records in chunks of the size of hostwheel's, so that both live in memory of the same kind.
-pub struct Records(Vec<Box<[Record]>>);
+/// Records in one piece, as hostwheel's are.
+pub struct Records(Box<[Record]>);
 
 impl Records {
-    const CHUNK: usize = 4096;
-
     pub fn new(records: usize) -> Records {
-        let chunk = || (0..Self::CHUNK).map(|_| Record::default()).collect();
-        Records((0..records.div_ceil(Self::CHUNK)).map(|_| chunk()).collect())
+        Records((0..records).map(|_| Record::default()).collect())
     }
 
     #[inline]
     pub fn at(&self, index: usize) -> &Record {
-        &self.0[index / Self::CHUNK][index % Self::CHUNK]
+        &self.0[index]
     }
 }
 

@@ -34,7 +34,8 @@ struct World {
 impl World {
     fn new() -> (World, Engine) {
         let config = Config { clock: Clock::Manual, watchdog: Duration::ZERO, max_hosts: 64, ..Config::default() };
-        let shared = Arc::new(Shared::new(&config, false, Box::new(Nobody), 7, u32::MAX));
+        let shared =
+            Arc::new(Shared::new(&config, false, Box::new(Nobody), 7, u32::MAX).expect("there is address space"));
         let mut engine = Engine::new(&config);
         engine.step(&shared);
         let mut world = World { shared, began: HashSet::new(), said_goodbye: HashSet::new(), fired: Vec::new() };

@@ -25,8 +25,11 @@ mod held;
 mod models;
 mod outstanding;
 mod registration;
+mod renew;
 mod sweep;
+mod views;
 
+use std::io;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -34,17 +37,18 @@ use crossbeam_utils::CachePadded;
 use crate::canary::{Canary, planted};
 use crate::clock::Clock;
 use crate::config::{Config, Terms};
-use crate::error::{AnnounceError, LONGEST_ID, LeaveError, LookupError, RenewError, SettleError};
+use crate::error::{AnnounceError, LONGEST_ID, LeaveError, SettleError};
 use crate::event::{Event, EventKind, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
-use crate::record::{Cadence, Handle, NONE, Record, Slab, State, Word};
-use crate::stats::{self, HostState, HostStatus, HostView, ProducerCounters, Stats, ThreadCounters};
+use crate::record::{Handle, Slab, State, Word};
+use crate::stats::{ProducerCounters, ThreadCounters};
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
-use crate::tick::{Tick, since_open, tick_floor, ticks_ceil, ticks_floor};
+use crate::tick::{Tick, tick_floor, ticks_ceil, ticks_floor};
 
 pub(crate) use engine::Engine;
 use outstanding::Outstanding;
+use renew::Call;
 
 #[cfg(loom)]
 type HostIndex = crate::index::ModelIndex;
@@ -130,28 +134,18 @@ pub(crate) struct Shared {
     pub(crate) thread: CachePadded<ThreadCounters>,
 }
 
-/// An announce as the record sees it.
-#[derive(Clone, Copy)]
-struct Call {
-    /// `None` keeps the interval.
-    cadence: Option<Cadence>,
-    age: Tick,
-}
-
-/// What became of an announce of a handle.
-enum Touch {
-    Heard(Outcome),
-    /// Handed out as a leave.
-    Taken,
-    /// Left, freed, or of another incarnation.
-    Gone,
-}
-
 impl Shared {
-    /// `config` was checked. `seed` is random per wheel, `lives` the generations of a record.
-    pub(crate) fn new(config: &Config, drained: bool, waker: Box<dyn Wake>, seed: u32, lives: u32) -> Shared {
-        Shared {
-            slab: Slab::new(config.max_hosts, seed, lives),
+    /// `config` was checked. `seed` is random per wheel, `lives` the generations of a record. Fails when the system has no
+    /// address space for the records.
+    pub(crate) fn new(
+        config: &Config,
+        drained: bool,
+        waker: Box<dyn Wake>,
+        seed: u32,
+        lives: u32,
+    ) -> io::Result<Shared> {
+        Ok(Shared {
+            slab: Slab::new(config.max_hosts, seed, lives)?,
             index: HostIndex::new(),
             clock: Clock::new(config),
             terms: Terms::new(config),
@@ -163,7 +157,7 @@ impl Shared {
             starved: CachePadded::new(AtomicBool::new(false)),
             producers: CachePadded::default(),
             thread: CachePadded::default(),
-        }
+        })
     }
 
     /// Announces a host by its id.
@@ -195,113 +189,6 @@ impl Shared {
         Ok(Announced { handle, outcome, interval, clamped })
     }
 
-    /// Announces a host by its handle; keeps its interval.
-    #[inline(always)]
-    pub(crate) fn renew(&self, handle: Handle, age: Duration) -> Result<Outcome, RenewError> {
-        if self.clock.is_closed() {
-            return Err(RenewError::Closed);
-        }
-        let age = if age.is_zero() { 0 } else { ticks_floor(age) };
-        match self.touch(handle, Call { cadence: None, age }, false) {
-            Touch::Heard(outcome) => Ok(outcome),
-            Touch::Taken => Err(RenewError::Taken),
-            Touch::Gone => Err(RenewError::Stale),
-        }
-    }
-
-    /// The renew path: one CAS on the record's word, and a report if the observer must look sooner than it planned.
-    ///
-    /// `help` completes a registration that another thread has begun: only who found the handle in the index may.
-    ///
-    /// Inlined in its usual form only: a host that is Live, heard just now, for the first time in this tick. With a million
-    /// hosts an announce waits for the record, and announces in a row wait together as far as the processor looks ahead, so
-    /// few instructions, and very few that need what is waited for, are worth more than anything else here.
-    #[inline(always)]
-    fn touch(&self, handle: Handle, call: Call, help: bool) -> Touch {
-        let Some(record) = self.slab.of(handle) else { return Touch::Gone };
-        // The order is: word, generation, clock, CAS. A CAS that succeeds proves that the word was still the one that
-        // the generation was checked for (ground rule 2 of the record room), and a clock read before the word could
-        // overwrite a newer announce with an older time.
-        let word = record.word_seq();
-        if call.age == 0 && record.generation() == handle.generation() {
-            point(Point::WordRead);
-            let now = self.clock.stamp();
-            if let Some(new) = word.renewed(now, call.cadence) {
-                point(Point::Stamped);
-                if record.swap_word_seq(word, new) {
-                    point(Point::Heard);
-                    if now + new.ttl_floor() < record.armed_seq() {
-                        self.report_early(handle.index(), record, new);
-                    }
-                    return Touch::Heard(Outcome::Renewed);
-                }
-            }
-        }
-        self.touch_other(handle, record, call.cadence, call.age, help)
-    }
-
-    /// As [`touch`](Self::touch), for all other cases.
-    #[cold]
-    #[inline(never)]
-    fn touch_other(&self, handle: Handle, record: &Record, cadence: Option<Cadence>, age: Tick, help: bool) -> Touch {
-        let call = Call { cadence, age };
-        loop {
-            let word = record.word_seq();
-            if record.generation() != handle.generation() {
-                return Touch::Gone;
-            }
-            let state = word.state();
-            match state {
-                State::Live | State::Suspect => {}
-                State::Reserved if help => {}
-                State::Taken => return Touch::Taken,
-                State::Free | State::Reserved | State::Left => return Touch::Gone,
-            }
-            point(Point::WordRead);
-            let now = self.clock.stamp();
-            let new = self.heard(word, now, call);
-            point(Point::Stamped);
-            let changed = new != word;
-            if changed && !record.swap_word_seq(word, new) {
-                continue;
-            }
-            point(Point::Heard);
-            if state == State::Suspect && new.state() == State::Live {
-                self.report(handle.index(), 0);
-                return Touch::Heard(Outcome::Recovered);
-            }
-            if !(state == State::Reserved && planted(Canary::SilentHelper)) {
-                self.report_early(handle.index(), record, new);
-            }
-            return Touch::Heard(Outcome::Renewed);
-        }
-    }
-
-    /// Reports a host that the observer must look at sooner than it planned.
-    ///
-    /// A host that nobody has placed has `armed` = NONE, so whoever announces it, the helper of its registration and one that
-    /// changed nothing included, reports it: the one who made it Live may be held back.
-    #[cold]
-    #[inline(never)]
-    fn report_early(&self, index: u32, record: &Record, word: Word) {
-        let due = self.look_at(word);
-        if due < record.armed_seq() {
-            self.report(index, due);
-        }
-    }
-
-    /// The word after an announce at `now`.
-    fn heard(&self, word: Word, now: Tick, call: Call) -> Word {
-        let (stamp, last) = (now.saturating_sub(call.age), word.last());
-        let news = Word::new(last.max(stamp), call.cadence.unwrap_or(word.cadence()), word.state());
-        if word.state() == State::Reserved {
-            return news.with_state(State::Live);
-        }
-        // News from before the last announce changes nothing: what came later knew better.
-        let new = if call.age > 0 && stamp < last { word } else { news };
-        if new.state() == State::Suspect && self.deadline(new) > now { new.with_state(State::Live) } else { new }
-    }
-
     /// What an announced interval counts as in this wheel, in ticks.
     pub(crate) fn effective_interval(&self, interval: Duration) -> Tick {
         self.terms.effective_interval(self.terms.clamp(interval).0)
@@ -321,37 +208,6 @@ impl Shared {
     /// When the observer must look at the host next.
     fn look_at(&self, word: Word) -> Tick {
         if word.state() == State::Suspect { self.leaves_at(word) } else { self.deadline(word) }
-    }
-
-    /// Tells the observer that a record is due a look at `due`, sooner than it planned.
-    #[cold]
-    #[inline(never)]
-    fn report(&self, index: u32, due: Tick) {
-        point(Point::Reporting);
-        self.slab.mark(index);
-        point(Point::Marked);
-        if !planted(Canary::NoWakeFence) {
-            // SeqCst: pairs with the fence in `Engine::may_sleep`: the observer sees the mark before it sleeps, or we see
-            // its alarm.
-            fence(Ordering::SeqCst);
-        }
-        self.wake_before(due);
-    }
-
-    fn wake_before(&self, due: Tick) {
-        // Relaxed: the fence before it does the ordering. Everybody who sees the alarm wakes: one who trusted another to
-        // do it could return before that one did.
-        if due < self.alarm.load(Ordering::Relaxed) {
-            self.waker.wake();
-        }
-    }
-
-    /// An announce of the host that the index names, if it is alive.
-    fn hear(&self, handle: Handle, call: Call) -> Option<(Handle, Outcome)> {
-        match self.touch(handle, call, true) {
-            Touch::Heard(outcome) => Some((handle, outcome)),
-            Touch::Taken | Touch::Gone => None,
-        }
     }
 
     /// A host says goodbye. Returns its user data.
@@ -400,88 +256,6 @@ impl Shared {
         }
     }
 
-    /// The handle of a host that is known and not handed out.
-    pub(crate) fn find(&self, id: &[u8]) -> Result<Handle, LookupError> {
-        if !(1..=LONGEST_ID).contains(&id.len()) {
-            return Err(LookupError::IdLength);
-        }
-        self.index.get(id).filter(|handle| self.is_alive(*handle)).ok_or(LookupError::NotFound)
-    }
-
-    fn is_alive(&self, handle: Handle) -> bool {
-        self.slab.of(handle).is_some_and(|record| {
-            let word = record.word();
-            word.is_alive() && record.generation() == handle.generation()
-        })
-    }
-
-    /// Whether the id of an event has come back as another incarnation.
-    pub(crate) fn is_superseded(&self, event: &Event) -> bool {
-        self.index.get(&event.id).is_some_and(|handle| handle != event.handle && self.is_alive(handle))
-    }
-
-    /// What decides a host's fate.
-    pub(crate) fn inspect(&self, handle: Handle) -> Result<HostStatus, LookupError> {
-        let (word, user_data, armed) = self.read(handle).ok_or(LookupError::Stale)?;
-        let state = match word.state() {
-            State::Live => HostState::Live,
-            State::Suspect => HostState::Suspect,
-            State::Taken => HostState::Taken,
-            State::Free | State::Reserved | State::Left => return Err(LookupError::Stale),
-        };
-        Ok(HostStatus {
-            handle,
-            state,
-            interval: interval_of(word.cadence()),
-            last_seen: since_open(word.last()),
-            age: self.age(word),
-            deadline: since_open(self.deadline(word)),
-            leaves_at: since_open(self.leaves_at(word)),
-            next_look: (armed != NONE).then(|| since_open(armed)),
-            user_data,
-        })
-    }
-
-    /// Reads a record of one incarnation: everything between two checks of the generation.
-    fn read(&self, handle: Handle) -> Option<(Word, u64, Tick)> {
-        let record = self.slab.of(handle)?;
-        let word = record.word();
-        let (user_data, armed) = (record.user_data(), record.armed());
-        // The generation of a later incarnation comes with that incarnation's user data (acquire), so if it is still
-        // ours after reading these, so were they.
-        (record.generation() == handle.generation()).then_some((word, user_data, armed))
-    }
-
-    fn age(&self, word: Word) -> Duration {
-        Duration::from_millis(tick_floor(self.clock.now_ns()).saturating_sub(word.last()))
-    }
-
-    /// Calls `f` for every host that is known and not handed out, until it breaks.
-    pub(crate) fn each(&self, mut f: impl FnMut(HostView<'_>) -> std::ops::ControlFlow<()>) {
-        self.index.walk(&mut |id, handle| match self.read(handle) {
-            Some((word, user_data, _)) if word.is_alive() => f(HostView {
-                id,
-                handle,
-                interval: interval_of(word.cadence()),
-                age: self.age(word),
-                suspect: word.state() == State::Suspect,
-                user_data,
-            })
-            .is_continue(),
-            _ => true,
-        });
-    }
-
-    /// A snapshot of the counters.
-    pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            now: Duration::from_nanos(self.clock.now_ns()),
-            margin: Duration::from_nanos(self.clock.margin_ns()),
-            records: u64::from(self.slab.used()),
-            ..stats::snapshot(&self.producers, &self.thread)
-        }
-    }
-
     /// Answers a drained leave.
     pub(crate) fn settle(&self, handle: Handle, attempt: u32, verdict: Verdict) -> Result<(), SettleError> {
         if self.queue.is_none() {
@@ -524,8 +298,4 @@ impl Shared {
             self.waker.wake();
         }
     }
-}
-
-fn interval_of(cadence: Cadence) -> Option<Duration> {
-    (!cadence.is_none()).then(|| Duration::from_millis(cadence.ms()))
 }

@@ -1,6 +1,7 @@
 //! Registrations: a record is reserved, filled, entered into the index and made Live, by its registrant or by a helper.
 
-use super::{Call, Shared};
+use super::Shared;
+use super::renew::Call;
 use crate::canary::{Canary, planted};
 use crate::error::AnnounceError;
 use crate::event::HostId;

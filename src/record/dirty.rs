@@ -1,6 +1,6 @@
 //! The dirty bitmap: how announcers tell the thread "look at this record", in bounded memory and without waiting.
 //!
-//! Three levels of words: a leaf bit per record, a middle bit per leaf word, a top bit per chunk. A producer sets all three,
+//! Three levels of words: a leaf bit per record, a middle bit per leaf word, a top bit per middle word. A producer sets all three,
 //! from the leaf up; the thread swaps words to zero from the top down and visits what it found. Marks are idempotent.
 //!
 //! Why nothing is lost: each level is a chain of read-modify-writes, so a mark either comes before the thread's swap of
@@ -8,7 +8,7 @@
 //! set after it, so the thread that found a bit above finds the bits below. A producer that finds its leaf bit set still
 //! sets the others: the bit's first owner may not have come so far yet.
 
-use super::slab::{CHUNK, FAN, Slab};
+use super::slab::{FAN, Slab};
 use crate::canary::{Canary, planted};
 use crate::pause::{Point, point};
 use crate::sync::Ordering;
@@ -16,18 +16,18 @@ use crate::sync::Ordering;
 /// Marks a record, see above. Three locked instructions, no loop.
 pub(super) fn mark(slab: &Slab, index: u32) {
     let index = index as usize;
-    let (chunk, leaf, bit) = (index / CHUNK, index % CHUNK / FAN, index % FAN);
-    let words = slab.chunk(chunk).expect("an issued index has a chunk");
+    let (leaf, bit) = (index / FAN, index % FAN);
+    let (middle, leaf_bit) = (leaf / FAN, leaf % FAN);
     // Release, three times: pairs with the acquire of the swap at the same level in `Collector::next`. At the leaf it
     // hands over the word that the producer changed, above that the bit set one level below.
-    let before = words.leaves[leaf].fetch_or(1 << bit, Ordering::Release);
+    let before = slab.leaves[leaf].fetch_or(1 << bit, Ordering::Release);
     if before & 1 << bit != 0 && planted(Canary::TrustedLeaf) {
         return;
     }
     point(Point::LeafMarked);
-    words.middle.fetch_or(1 << leaf, Ordering::Release);
+    slab.middle[middle].fetch_or(1 << leaf_bit, Ordering::Release);
     point(Point::MiddleMarked);
-    slab.top[chunk / FAN].fetch_or(1 << (chunk % FAN), Ordering::Release);
+    slab.top[middle / FAN].fetch_or(1 << (middle % FAN), Ordering::Release);
 }
 
 /// Whether a top bit is set. Relaxed: the caller has fenced, see `Engine::may_sleep`.
@@ -44,7 +44,7 @@ pub(crate) struct Collector {
     top: u64,
     top_word: usize,
     middle: u64,
-    chunk: usize,
+    middle_word: usize,
     leaf: u64,
     leaf_word: usize,
 }
@@ -66,17 +66,15 @@ impl Collector {
     pub(crate) fn next(&mut self, slab: &Slab) -> Option<u32> {
         loop {
             if let Some(bit) = take_lowest(&mut self.leaf) {
-                return Some((self.chunk * CHUNK + self.leaf_word * FAN + bit) as u32);
+                return Some((self.leaf_word * FAN + bit) as u32);
             }
             if let Some(bit) = take_lowest(&mut self.middle) {
-                self.leaf_word = bit;
-                let words = slab.chunk(self.chunk).expect("a marked chunk exists");
+                self.leaf_word = self.middle_word * FAN + bit;
                 // Acquire, at all three levels: pairs with the release at the same level in `mark`.
-                self.leaf = words.leaves[bit].swap(0, Ordering::Acquire);
+                self.leaf = slab.leaves[self.leaf_word].swap(0, Ordering::Acquire);
             } else if let Some(bit) = take_lowest(&mut self.top) {
-                self.chunk = self.top_word * FAN + bit;
-                let words = slab.chunk(self.chunk).expect("a marked chunk exists");
-                self.middle = words.middle.swap(0, Ordering::Acquire);
+                self.middle_word = self.top_word * FAN + bit;
+                self.middle = slab.middle[self.middle_word].swap(0, Ordering::Acquire);
             } else {
                 let word = slab.top.get(self.next_top)?;
                 self.top_word = self.next_top;
@@ -102,10 +100,11 @@ fn take_lowest(bits: &mut u64) -> Option<usize> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::record::slab::CHUNK;
 
     #[test]
     fn what_was_marked_is_collected_once() {
-        let slab = Slab::new(3 * CHUNK, 1, u32::MAX);
+        let slab = Slab::new(3 * CHUNK, 1, u32::MAX).unwrap();
         for _ in 0..3 * CHUNK {
             slab.reserve().unwrap();
         }
@@ -129,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_mark_made_during_a_pass_is_found_by_this_pass_or_the_next() {
-        let slab = Slab::new(2 * CHUNK, 1, u32::MAX);
+        let slab = Slab::new(2 * CHUNK, 1, u32::MAX).unwrap();
         for _ in 0..2 * CHUNK {
             slab.reserve().unwrap();
         }

@@ -13,7 +13,7 @@
 //! 4. **The id is touched by its owner only**: the registrant while the word is Reserved and not yet in the index, after
 //!    that the thread. Everybody else reads ids from index keys.
 //! 5. **The thread alone frees**: it alone stores Free, pushes the free list, writes `armed`, place and flags.
-//! 6. **Who must be noticed, marks.** [`DirtyMap`](dirty) bits are set with read-modify-writes at all three levels,
+//! 6. **Who must be noticed, marks.** [Dirty bits](dirty) are set with read-modify-writes at all three levels,
 //!    always, because a bit that is set already does not prove that its owner came to the next level yet.
 //!
 //! # States
@@ -35,12 +35,13 @@
 //! # Who orders what
 //!
 //! Each atomic ordering names its partner where it stands. Models of this room and of its users run under loom
-//! (`src/models`), on this very code with smaller chunks.
+//! (`src/models`), on this very code with narrower bitmap words.
 
 mod dirty;
 mod free;
 mod handle;
 mod slab;
+mod space;
 mod word;
 
 pub(crate) use dirty::Collector;

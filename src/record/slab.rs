@@ -1,33 +1,32 @@
-//! The slab: records in chunks that never move and are never unmapped before the wheel itself goes.
+//! The slab: records that never move and are never unmapped before the wheel itself goes.
 //!
 //! A record is reached by its index in O(1) and without a lock; an index that was never used is told from a used one, so a
 //! forged handle reads nothing but a generation that does not match. Records come from the free list or, when that is
 //! empty, from the first index never used; the slab is bounded by `max_hosts`.
 
-#[cfg(not(loom))]
-use std::alloc::Layout;
+use std::io;
 use std::mem::MaybeUninit;
-use std::ptr;
 
 use crossbeam_utils::CachePadded;
 
 use super::free::FreeList;
 use super::handle::Handle;
+use super::space::Space;
 use super::word::{State, Word};
-use super::{NONE, dirty};
+use super::{Cadence, NONE, dirty};
 use crate::canary::{Canary, planted};
 use crate::event::HostId;
 use crate::pause::{Point, point};
-use crate::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering, UnsafeCell};
+use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Mutex, Ordering, UnsafeCell, lock};
 use crate::tick::Tick;
 
-/// Bits used of each word of the dirty bitmap. Models run with small chunks, so that three levels fit into few records.
+/// Bits used of each word of the dirty bitmap. Models use two, so that three levels fit into few records.
 #[cfg(not(loom))]
 pub(super) const FAN: usize = 64;
 #[cfg(loom)]
 pub(super) const FAN: usize = 2;
 
-/// Records in a chunk: as many as one middle word of the dirty bitmap covers.
+/// Records that get memory together, a whole number of pages, and that one middle word of the dirty bitmap covers.
 pub(super) const CHUNK: usize = FAN * FAN;
 
 /// One host, in one cache line.
@@ -192,7 +191,7 @@ impl Record {
     }
 
     #[cfg(loom)]
-    fn new() -> Record {
+    pub(super) fn new() -> Record {
         Record {
             word: AtomicU64::new(0),
             armed: AtomicU64::new(0),
@@ -206,107 +205,82 @@ impl Record {
     }
 }
 
-/// A chunk of records and the part of the dirty bitmap that covers them.
-#[repr(C)]
-pub(super) struct Chunk {
-    records: [Record; CHUNK],
-    pub(super) leaves: [AtomicU64; FAN],
-    pub(super) middle: AtomicU64,
-}
-
-impl Chunk {
-    /// Allocates a chunk of unused records; null when there is no memory.
-    ///
-    /// Zeroed memory is a chunk of unused records: nothing needs to be built.
-    #[cfg(not(loom))]
-    fn allocate() -> *mut Chunk {
-        // SAFETY: the layout is not of size zero.
-        unsafe { std::alloc::alloc_zeroed(Layout::new::<Chunk>()).cast() }
-    }
-
-    #[cfg(loom)]
-    fn allocate() -> *mut Chunk {
-        Box::into_raw(Box::new(Chunk {
-            records: std::array::from_fn(|_| Record::new()),
-            leaves: std::array::from_fn(|_| AtomicU64::new(0)),
-            middle: AtomicU64::new(0),
-        }))
-    }
-
-    /// Frees a chunk.
-    ///
-    /// # Safety
-    /// `chunk` came from [`allocate`](Self::allocate) and nobody uses it any more.
-    unsafe fn free(chunk: *mut Chunk) {
-        #[cfg(not(loom))]
-        // SAFETY: allocated with this layout; a chunk has no drop glue (ids are dropped by the slab).
-        unsafe {
-            std::alloc::dealloc(chunk.cast(), Layout::new::<Chunk>());
-        }
-        #[cfg(loom)]
-        // SAFETY: came from `Box::into_raw`.
-        drop(unsafe { Box::from_raw(chunk) });
-    }
-}
-
 /// Why no record could be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReserveError {
     /// All `max_hosts` records are in use.
     Full,
-    /// The allocator refused a chunk.
+    /// The system refused memory.
     NoMemory,
 }
 
 /// All records.
 pub(crate) struct Slab {
-    chunks: Box<[AtomicPtr<Chunk>]>,
-    /// One bit per chunk: the top level of the dirty bitmap.
-    pub(super) top: Box<[AtomicU64]>,
-    /// Padded, like `fresh`: registrations write them, every announce reads what stands beside them.
-    free: CachePadded<FreeList>,
-    /// The first index never used.
-    fresh: CachePadded<AtomicU32>,
+    space: Space,
+    /// Records that have memory: all indices below this. With `space` in front, so that what every announce reads stands
+    /// together.
+    backed: AtomicU32,
     max_hosts: u32,
     /// Seed of the first generations: random per wheel, so that handles of another wheel are almost surely stale.
     seed: u32,
     /// Generations that a record may have; tests shrink it.
     lives: u32,
+    /// The dirty bitmap, from a bit per record up.
+    pub(super) leaves: Box<[AtomicU64]>,
+    pub(super) middle: Box<[AtomicU64]>,
+    pub(super) top: Box<[AtomicU64]>,
+    /// Held by who gives memory to more records.
+    growing: Mutex<()>,
+    /// Padded, like `fresh`: registrations write them.
+    free: CachePadded<FreeList>,
+    /// The first index never used.
+    fresh: CachePadded<AtomicU32>,
 }
 
-// SAFETY: a slab owns its chunks; what is in them is atomics, and ids (`Arc<[u8]>`, Send + Sync) under ground rule 4.
+// SAFETY: a slab owns its space; what is in it is atomics, and ids (`Arc<[u8]>`, Send + Sync) under ground rule 4.
 unsafe impl Send for Slab {}
 // SAFETY: see above.
 unsafe impl Sync for Slab {}
 
+/// Atomic words that are zero; of a large array the system provides only the parts that are used.
+fn zeroed(words: usize) -> Box<[AtomicU64]> {
+    #[cfg(not(loom))]
+    // SAFETY: an `AtomicU64` has the size, alignment and values of a u64.
+    return unsafe { Box::from_raw(Box::into_raw(vec![0u64; words].into_boxed_slice()) as *mut [AtomicU64]) };
+    #[cfg(loom)]
+    (0..words).map(|_| AtomicU64::new(0)).collect()
+}
+
 impl Slab {
-    /// An empty slab. `lives` is how many generations a record may have, usually `u32::MAX`.
-    pub(crate) fn new(max_hosts: usize, seed: u32, lives: u32) -> Slab {
+    /// An empty slab. `lives` is how many generations a record may have, usually `u32::MAX`. Fails when there is no address
+    /// space for so many.
+    pub(crate) fn new(max_hosts: usize, seed: u32, lives: u32) -> io::Result<Slab> {
         let chunks = max_hosts.div_ceil(CHUNK);
-        Slab {
-            chunks: (0..chunks).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
-            top: (0..chunks.div_ceil(FAN)).map(|_| AtomicU64::new(0)).collect(),
-            free: CachePadded::new(FreeList::new()),
-            fresh: CachePadded::new(AtomicU32::new(0)),
+        Ok(Slab {
+            space: Space::reserve(chunks * CHUNK)?,
+            // In models all records exist from the start.
+            backed: AtomicU32::new(if cfg!(loom) { (chunks * CHUNK) as u32 } else { 0 }),
             max_hosts: max_hosts as u32,
             seed,
             lives,
-        }
-    }
-
-    /// The chunk, if it exists. Acquire: pairs with the CAS that published it.
-    #[inline]
-    pub(super) fn chunk(&self, chunk: usize) -> Option<&Chunk> {
-        let chunk = self.chunks.get(chunk)?.load(Ordering::Acquire);
-        // SAFETY: a published chunk is valid until the slab is dropped.
-        unsafe { chunk.as_ref() }
+            leaves: zeroed(chunks * FAN),
+            middle: zeroed(chunks),
+            top: zeroed(chunks.div_ceil(FAN)),
+            growing: Mutex::new(()),
+            free: CachePadded::new(FreeList::new()),
+            fresh: CachePadded::new(AtomicU32::new(0)),
+        })
     }
 
     /// The record at `index`, if there is memory for it.
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&Record> {
-        let chunk = self.chunk(index as usize / CHUNK)?;
-        Some(&chunk.records[index as usize % CHUNK])
+        // Acquire: pairs with the release in `back_chunk`.
+        if index >= self.backed.load(Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: a record that has memory, all of whose fields are atomics or cells; it lives as long as the slab.
+        Some(unsafe { self.space.base().add(index as usize).as_ref() })
     }
 
     /// The record at an index that the wheel itself issued.
@@ -327,7 +301,7 @@ impl Slab {
             // SAFETY: a prefetch of a valid address; it has no effect but on caches.
             unsafe {
                 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                _mm_prefetch(ptr::from_ref(record).cast(), _MM_HINT_T0);
+                _mm_prefetch(std::ptr::from_ref(record).cast(), _MM_HINT_T0);
             }
         }
         #[cfg(not(all(target_arch = "x86_64", not(loom))))]
@@ -340,7 +314,7 @@ impl Slab {
         self.fresh.load(Ordering::Relaxed)
     }
 
-    /// Whether the next reservation would need a new chunk or find the slab full: the moment to let the thread give back
+    /// Whether the next reservation would need more memory or find the slab full: the moment to let the thread give back
     /// records that wait for it.
     pub(crate) fn is_short(&self) -> bool {
         let fresh = self.used();
@@ -358,7 +332,7 @@ impl Slab {
         let floor = record.word().last();
         let raised = floor + Tick::from(!planted(Canary::WordReuse));
         // Release, in `store_word`: the generation of a record never used goes before its word.
-        record.store_word(Word::new(raised, super::Cadence::NONE, State::Reserved));
+        record.store_word(Word::new(raised, Cadence::NONE, State::Reserved));
         Ok(index)
     }
 
@@ -368,9 +342,9 @@ impl Slab {
             if fresh >= self.max_hosts {
                 return Err(ReserveError::Full);
             }
-            self.ensure_chunk(fresh as usize / CHUNK)?;
-            // Relaxed: the counter hands out each index once, which any read-modify-write does; the chunk was published
-            // by a release CAS of its own.
+            self.ensure_backed(fresh)?;
+            // Relaxed: the counter hands out each index once, which any read-modify-write does; that there is memory was
+            // published by itself.
             match self.fresh.compare_exchange_weak(fresh, fresh + 1, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => fresh = now,
@@ -382,20 +356,37 @@ impl Slab {
         Ok(fresh)
     }
 
-    fn ensure_chunk(&self, chunk: usize) -> Result<(), ReserveError> {
-        if self.chunk(chunk).is_some() {
+    /// Makes sure that there is memory for the record at `index`, and for the whole chunk with it.
+    fn ensure_backed(&self, index: u32) -> Result<(), ReserveError> {
+        // Acquire: as in `get`.
+        if index < self.backed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let new = Chunk::allocate();
-        if new.is_null() {
-            return Err(ReserveError::NoMemory);
+        let _growing = lock(&self.growing);
+        // Relaxed: written under the lock only.
+        let backed = self.backed.load(Ordering::Relaxed);
+        if index >= backed {
+            self.back_chunk(backed)?;
         }
-        // Release: pairs with the acquire load in `chunk`. On failure another thread's chunk is there, and stays.
-        let published = self.chunks[chunk].compare_exchange(ptr::null_mut(), new, Ordering::Release, Ordering::Relaxed);
-        if published.is_err() {
-            // SAFETY: ours, and nobody has seen it.
-            unsafe { Chunk::free(new) };
+        Ok(())
+    }
+
+    /// Gives memory to the records from `first`. In models they have it.
+    fn back_chunk(&self, first: u32) -> Result<(), ReserveError> {
+        #[cfg(not(loom))]
+        {
+            let end = first + CHUNK as u32;
+            self.space.back(first as usize, end as usize).map_err(|_| ReserveError::NoMemory)?;
+            for index in first..end {
+                // SAFETY: it has memory, and zeros are a record; nobody else reaches it yet.
+                let record = unsafe { self.space.base().add(index as usize).as_ref() };
+                record.store_word(Word::new(0, Cadence::NONE, State::Free));
+            }
+            // Release: pairs with the acquire in `get`: who sees the bound sees memory, with words that say Free.
+            self.backed.store(end, Ordering::Release);
         }
+        #[cfg(loom)]
+        let _ = first;
         Ok(())
     }
 
@@ -469,19 +460,16 @@ impl Drop for Slab {
                 unsafe { record.drop_id() };
             }
         }
-        for chunk in &mut self.chunks {
-            let chunk = chunk.load(Ordering::Relaxed);
-            if !chunk.is_null() {
-                // SAFETY: came from `allocate`, and nobody else is there.
-                unsafe { Chunk::free(chunk) };
-            }
-        }
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    fn slab(max_hosts: usize, seed: u32, lives: u32) -> Slab {
+        Slab::new(max_hosts, seed, lives).expect("there is address space")
+    }
 
     fn free(slab: &Slab, index: u32) {
         // SAFETY: the test filled it and is the only user.
@@ -500,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_under_another_generation_and_with_a_higher_word() {
-        let slab = Slab::new(2, 7, u32::MAX);
+        let slab = slab(2, 7, u32::MAX);
         let index = slab.reserve().unwrap();
         let generation = fill(&slab, index);
         let last = slab.record(index).word().last();
@@ -513,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_full_slab_says_so_and_stays_as_it_was() {
-        let slab = Slab::new(3, 7, u32::MAX);
+        let slab = slab(3, 7, u32::MAX);
         let indices: Vec<u32> = (0..3).map(|_| slab.reserve().unwrap()).collect();
         indices.iter().for_each(|i| _ = fill(&slab, *i));
         assert!(slab.is_short());
@@ -527,7 +515,7 @@ mod tests {
 
     #[test]
     fn a_record_whose_generations_are_used_up_is_retired() {
-        let slab = Slab::new(2, u32::MAX, 3);
+        let slab = slab(2, u32::MAX, 3);
         let mut seen = std::collections::HashSet::new();
         while let Ok(index) = slab.reserve() {
             assert!(seen.insert((index, fill(&slab, index))), "a handle was issued twice");
@@ -540,7 +528,7 @@ mod tests {
     #[test]
     fn generations_that_went_round_retire_the_record() {
         // A record whose first generation is 1: its last is u32::MAX.
-        let slab = Slab::new(1, 0, u32::MAX);
+        let slab = slab(1, 0, u32::MAX);
         let index = slab.reserve().unwrap();
         assert_eq!(slab.first_generation(index), 1);
         fill(&slab, index);
@@ -552,8 +540,8 @@ mod tests {
     #[test]
     fn generations_wrap_without_ever_being_zero() {
         // A seed for which record 0 starts near the end of the range.
-        let seed = (0..u32::MAX).find(|s| Slab::new(1, *s, 1).first_generation(0) > u32::MAX - 1024).unwrap();
-        let slab = Slab::new(1, seed, u32::MAX);
+        let seed = (0..u32::MAX).find(|s| slab(1, *s, 1).first_generation(0) > u32::MAX - 1024).unwrap();
+        let slab = slab(1, seed, u32::MAX);
         for _ in 0..2048 {
             let index = slab.reserve().unwrap();
             assert_ne!(fill(&slab, index), 0);
@@ -564,7 +552,7 @@ mod tests {
 
     #[test]
     fn an_index_never_used_has_no_generation() {
-        let slab = Slab::new(10_000, 7, u32::MAX);
+        let slab = slab(10_000, 7, u32::MAX);
         assert!(slab.get(0).is_none());
         let index = slab.reserve().unwrap();
         fill(&slab, index);

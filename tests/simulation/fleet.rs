@@ -74,7 +74,10 @@ impl Fleet {
             let rng = Rng::new(seed ^ 0xca11);
             let calls = Callbacks { link: link.clone(), rng, chances: plan.chances.clone() };
             let delivery = Delivery::Handler(Box::new(calls));
-            (HostWheel::with_manual_clock(&plan.config, delivery, generations, plan.lives), None)
+            (
+                HostWheel::with_manual_clock(&plan.config, delivery, generations, plan.lives).expect("a wheel opens"),
+                None,
+            )
         };
         let wheel = Arc::new(wheel);
         link.wheel.set(Arc::downgrade(&wheel)).expect("set once");

@@ -1,8 +1,8 @@
 //! Loom models of the handshakes, on the production code: `RUSTFLAGS="--cfg loom" cargo test --release --lib loom`.
 //!
-//! Under `cfg(loom)` chunks are small (two bits per bitmap word, four records), steps visit one record of a kind, the clock
-//! is manual, and the index is one atomic word per id: a lock in it would order more than the protocol does. The drain
-//! queue shows loom its length only. Growth of the slab's table and of the index is not modelled.
+//! Under `cfg(loom)` bitmap words have two bits, all records have memory from the start, steps visit one record of a kind, the
+//! clock is manual, and the index is one atomic word per id: a lock in it would order more than the protocol does. The drain
+//! queue shows loom its length only. Growth of the slab and of the index is not modelled.
 //!
 //! Each model has a canary for each rule that it is there to show: with that rule broken it must fail.
 
@@ -84,7 +84,8 @@ impl World {
     fn new(config: Config, drained: bool) -> (World, Engine) {
         let bell = Bell(Arc::new(AtomicBool::new(false)));
         let config = Config { clock: Clock::Manual, ..config };
-        let shared = Arc::new(Shared::new(&config, drained, Box::new(bell.clone()), 1, u32::MAX));
+        let shared =
+            Arc::new(Shared::new(&config, drained, Box::new(bell.clone()), 1, u32::MAX).expect("models have memory"));
         let mut engine = Engine::new(&config);
         engine.step(&shared);
         (World { shared, bell }, engine)

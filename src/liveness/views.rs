@@ -1,0 +1,99 @@
+//! What the wheel tells about its hosts and itself: look-ups, walks, figures.
+
+use std::time::Duration;
+
+use super::Shared;
+use crate::error::{LONGEST_ID, LookupError};
+use crate::event::Event;
+use crate::index::Index;
+use crate::record::{Cadence, Handle, NONE, State, Word};
+use crate::stats::{self, HostState, HostStatus, HostView, Stats};
+use crate::tick::{Tick, since_open, tick_floor};
+
+impl Shared {
+    /// The handle of a host that is known and not handed out.
+    pub(crate) fn find(&self, id: &[u8]) -> Result<Handle, LookupError> {
+        if !(1..=LONGEST_ID).contains(&id.len()) {
+            return Err(LookupError::IdLength);
+        }
+        self.index.get(id).filter(|handle| self.is_alive(*handle)).ok_or(LookupError::NotFound)
+    }
+
+    fn is_alive(&self, handle: Handle) -> bool {
+        self.slab.of(handle).is_some_and(|record| {
+            let word = record.word();
+            word.is_alive() && record.generation() == handle.generation()
+        })
+    }
+
+    /// Whether the id of an event has come back as another incarnation.
+    pub(crate) fn is_superseded(&self, event: &Event) -> bool {
+        self.index.get(&event.id).is_some_and(|handle| handle != event.handle && self.is_alive(handle))
+    }
+
+    /// What decides a host's fate.
+    pub(crate) fn inspect(&self, handle: Handle) -> Result<HostStatus, LookupError> {
+        let (word, user_data, armed) = self.read(handle).ok_or(LookupError::Stale)?;
+        let state = match word.state() {
+            State::Live => HostState::Live,
+            State::Suspect => HostState::Suspect,
+            State::Taken => HostState::Taken,
+            State::Free | State::Reserved | State::Left => return Err(LookupError::Stale),
+        };
+        Ok(HostStatus {
+            handle,
+            state,
+            interval: interval_of(word.cadence()),
+            last_seen: since_open(word.last()),
+            age: self.age(word),
+            deadline: since_open(self.deadline(word)),
+            leaves_at: since_open(self.leaves_at(word)),
+            next_look: (armed != NONE).then(|| since_open(armed)),
+            user_data,
+        })
+    }
+
+    /// Reads a record of one incarnation: everything between two checks of the generation.
+    fn read(&self, handle: Handle) -> Option<(Word, u64, Tick)> {
+        let record = self.slab.of(handle)?;
+        let word = record.word();
+        let (user_data, armed) = (record.user_data(), record.armed());
+        // The generation of a later incarnation comes with that incarnation's user data (acquire), so if it is still
+        // ours after reading these, so were they.
+        (record.generation() == handle.generation()).then_some((word, user_data, armed))
+    }
+
+    fn age(&self, word: Word) -> Duration {
+        Duration::from_millis(tick_floor(self.clock.now_ns()).saturating_sub(word.last()))
+    }
+
+    /// Calls `f` for every host that is known and not handed out, until it breaks.
+    pub(crate) fn each(&self, mut f: impl FnMut(HostView<'_>) -> std::ops::ControlFlow<()>) {
+        self.index.walk(&mut |id, handle| match self.read(handle) {
+            Some((word, user_data, _)) if word.is_alive() => f(HostView {
+                id,
+                handle,
+                interval: interval_of(word.cadence()),
+                age: self.age(word),
+                suspect: word.state() == State::Suspect,
+                user_data,
+            })
+            .is_continue(),
+            _ => true,
+        });
+    }
+
+    /// A snapshot of the counters.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            now: Duration::from_nanos(self.clock.now_ns()),
+            margin: Duration::from_nanos(self.clock.margin_ns()),
+            records: u64::from(self.slab.used()),
+            ..stats::snapshot(&self.producers, &self.thread)
+        }
+    }
+}
+
+fn interval_of(cadence: Cadence) -> Option<Duration> {
+    (!cadence.is_none()).then(|| Duration::from_millis(cadence.ms()))
+}
