@@ -39,6 +39,22 @@ pub(crate) enum Canary {
     ForgottenRetry,
     /// Announcers do not cap their stamps by the horizon.
     UncappedStamp,
+    /// A host leaves without the grace after its TTL.
+    NoGrace,
+    /// Time in which nobody looked counts against the hosts.
+    CountedAbsence,
+    /// Silence never starts.
+    DeafToSilence,
+    /// Silence ends only when somebody is heard.
+    EndlessSilence,
+    /// Who was not heard before a silence ended may leave at once.
+    SparesNobody,
+    /// Silence expects announces of hosts that announce less often than the one that is due.
+    SlowWitnesses,
+    /// All leaves pass.
+    NoBrake,
+    /// The brake's bucket is not refilled.
+    StuckBrake,
     /// Close does not wake the thread.
     SilentClose,
     /// A drain does not tell the thread that the queue has room.

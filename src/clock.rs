@@ -20,12 +20,15 @@ use crate::canary::{Canary, planted};
 pub(crate) use crate::config::Clock as ClockKind;
 use crate::config::Config;
 use crate::record::LAST_TICK;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, StatU64};
 use crate::tick::{EPOCH, TICK_NS, Tick, tick_floor, ticks_ceil};
 
 /// The greatest margin of the coarse clock. A lag beyond it means that the whole machine stood still; the horizon covers
 /// that.
 const MARGIN_NS_MAX: u64 = 50 * TICK_NS;
+
+/// A second, in which it suffices to be heard once, is 1,024 ticks.
+const SECOND_LOG2: u32 = 10;
 
 /// Time stands still after this: a word holds no later announce.
 const END_NS: u64 = (LAST_TICK - EPOCH) * TICK_NS;
@@ -43,10 +46,12 @@ struct Published {
     /// What makes a stamp of a reading, once it is divided by the length of a tick: the three of them, the epoch and the
     /// rounding in one number, which may wrap. One load instead of four, and a sum instead of several.
     shift_ns: AtomicU64,
-    /// A stamp before this one is plain: it is within the horizon, and the wheel is open. One comparison instead of two.
-    /// Announcers move it forward ([`Clock::extend_plain`]); 0 for ever once closed.
+    /// A stamp before this one is plain: it is within the horizon, somebody has been heard in its second, and the wheel is
+    /// open. One comparison instead of three. Announcers move it forward ([`Clock::hear`]); 0 for ever once closed.
     plain_until: AtomicU64,
     closed: AtomicBool,
+    /// The last second (of 1,024 ticks) in which an announcer was heard; written about once a second.
+    heard: StatU64,
 }
 
 /// The clock of one wheel, shared by its announcers and its thread.
@@ -77,8 +82,9 @@ impl Clock {
                 horizon: AtomicU64::new(horizon),
                 margin_ns: AtomicU64::new(margin_ns),
                 shift_ns: AtomicU64::new(shift_ns(margin_ns, base_ns, 0)),
-                plain_until: AtomicU64::new(horizon),
+                plain_until: AtomicU64::new(plain_until(horizon, EPOCH >> SECOND_LOG2)),
                 closed: AtomicBool::new(false),
+                heard: StatU64::new(EPOCH >> SECOND_LOG2),
             },
             kind: config.clock,
             source: match config.clock {
@@ -101,10 +107,10 @@ impl Clock {
     }
 
     /// As [`stamp`](Self::stamp), if that needs no more than the clock: else `None`, and who takes a stamp in the other way
-    /// calls [`extend_plain`](Self::extend_plain).
+    /// calls [`hear`](Self::hear).
     #[inline]
     pub(crate) fn plain_stamp(&self) -> Option<Tick> {
-        // Acquire: pairs with the release in `extend_plain`, which had acquired a horizon no earlier than this; so who sees it sees
+        // Acquire: pairs with the release in `hear`, which had acquired a horizon no earlier than this; so who sees it sees
         // the shift published before that horizon.
         let until = self.published.plain_until.load(Ordering::Acquire);
         let stamp = self.reading();
@@ -125,16 +131,28 @@ impl Clock {
         ns.wrapping_add(shift_ns) / TICK_NS
     }
 
-    /// Stamps up to the present horizon are plain from now on.
-    pub(crate) fn extend_plain(&self) {
+    /// Notes that somebody was heard at `stamp`, and that stamps of the same second are plain from now on.
+    pub(crate) fn hear(&self, stamp: Tick) {
+        let second = stamp >> SECOND_LOG2;
+        // Relaxed: it orders nothing. Silence is judged by quarters of intervals; a second seen late is made up for by the
+        // announcers that follow.
+        if self.published.heard.load(Ordering::Relaxed) < second {
+            self.published.heard.fetch_max(second, Ordering::Relaxed);
+        }
         // Relaxed: the exchange below checks it.
         let before = self.published.plain_until.load(Ordering::Relaxed);
         // Acquire: as in `stamp`.
-        let until = self.published.horizon.load(Ordering::Acquire);
+        let until = plain_until(self.published.horizon.load(Ordering::Acquire), second);
         if before != 0 && before < until {
             // Release: pairs with the acquire in `plain_stamp`. Failed: another announcer was faster, or the wheel is closed.
             let _ = self.published.plain_until.compare_exchange(before, until, Ordering::Release, Ordering::Relaxed);
         }
+    }
+
+    /// Up to when somebody may have been heard: the end of the last second in which somebody was.
+    pub(crate) fn heard_until(&self) -> Tick {
+        // Relaxed: see `hear`.
+        (self.published.heard.load(Ordering::Relaxed) + 1) << SECOND_LOG2
     }
 
     /// Publishes what `away` and the margin are now. The thread's; it alone changes them.
@@ -211,6 +229,11 @@ impl Clock {
     }
 }
 
+/// See [`Published::plain_until`]; `second` is one in which somebody was heard.
+fn plain_until(horizon: Tick, second: u64) -> Tick {
+    ((second + 1) << SECOND_LOG2).min(horizon)
+}
+
 /// See [`Published::shift_ns`]. A reading lies before the opening by less than the epoch is long.
 fn shift_ns(margin_ns: u64, base_ns: u64, away_ns: u64) -> u64 {
     (EPOCH * TICK_NS + TICK_NS - 1 + margin_ns).wrapping_sub(base_ns).wrapping_sub(away_ns)
@@ -264,7 +287,7 @@ impl Observer {
             }
             Some(watch) => {
                 let horizon_ns = (self.horizon - EPOCH) * TICK_NS;
-                if ns > horizon_ns {
+                if ns > horizon_ns && !planted(Canary::CountedAbsence) {
                     self.raise(clock, ns - horizon_ns, idle);
                     self.now_ns = horizon_ns;
                     publish = true;

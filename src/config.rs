@@ -25,6 +25,36 @@ pub enum Clock {
     Manual,
 }
 
+/// The brake: leaves pass a token bucket that follows the fleet, the most hosts alive within the last host TTL. The bucket
+/// holds `max(burst_min, burst_permille of the fleet)` leaves and gets `max(refill_min, refill_permille of the fleet)` back
+/// each minute. What does not pass waits, and an announce still saves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brake {
+    /// The burst as a share of the fleet, in thousandths. Default: 200.
+    pub burst_permille: u32,
+    /// The least burst. Default: 100.
+    pub burst_min: u32,
+    /// The refill per minute as a share of the fleet, in thousandths. Default: 200.
+    pub refill_permille: u32,
+    /// The least refill per minute. Default: 100.
+    pub refill_min: u32,
+}
+
+impl Brake {
+    /// No brake: every leave passes when it is due.
+    pub const OFF: Brake = Brake { burst_permille: 0, burst_min: 0, refill_permille: 0, refill_min: 0 };
+
+    fn is_off(&self) -> bool {
+        self.burst_permille == 0 && self.burst_min == 0
+    }
+}
+
+impl Default for Brake {
+    fn default() -> Brake {
+        Brake { burst_permille: 200, burst_min: 100, refill_permille: 200, refill_min: 100 }
+    }
+}
+
 /// How a wheel behaves. `Config::default()` suits a scheduler whose hosts announce every few seconds to hours.
 ///
 /// ```
@@ -62,6 +92,11 @@ pub struct Config {
     pub backstop: Duration,
     /// A drained leave that was not settled for so long is handed out again. At least 1 ms. Default: 60 s.
     pub settle_timeout: Duration,
+    /// The brake on mass leaves; [`Brake::OFF`] for none.
+    pub brake: Brake,
+    /// How many announces must have been due, and none heard, before the wheel holds that it is cut off itself; 0 switches
+    /// that guard, silence, off. Default: 20.
+    pub silence_expected: u32,
     /// Stack size in bytes of the wheel's thread, on which callbacks run. At least 64 KiB. Default: 1 MiB.
     pub stack_size: usize,
 }
@@ -80,6 +115,8 @@ impl Default for Config {
             watchdog: Duration::from_secs(1),
             backstop: Duration::from_secs(300),
             settle_timeout: Duration::from_secs(60),
+            brake: Brake::default(),
+            silence_expected: 20,
             stack_size: 1 << 20,
         }
     }
@@ -123,6 +160,9 @@ impl Config {
         }
         if self.batch == 0 {
             return wrong("batch", "must be at least 1");
+        }
+        if !self.brake.is_off() && self.brake.refill_permille == 0 && self.brake.refill_min == 0 {
+            return wrong("brake", "has a burst and no refill: give it one, or switch it off with Brake::OFF");
         }
         if self.stack_size < 64 << 10 {
             return wrong("stack_size", "must be at least 64 KiB");
@@ -215,6 +255,8 @@ mod tests {
         assert_eq!(broken(|c| c.backstop = long), "backstop");
         assert_eq!(broken(|c| c.settle_timeout = Duration::ZERO), "settle_timeout");
         assert_eq!(broken(|c| c.stack_size = 1), "stack_size");
+        assert_eq!(broken(|c| c.brake = Brake { refill_min: 0, refill_permille: 0, ..Brake::default() }), "brake");
+        assert_eq!(Config { brake: Brake::OFF, ..Config::default() }.check(), Ok(()));
     }
 
     #[test]

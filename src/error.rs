@@ -168,6 +168,14 @@ errors! {
 }
 
 errors! {
+    /// Why a release was refused.
+    ReleaseError {
+        /// The wheel was closed.
+        Closed => "the wheel is closed: nobody leaves any more",
+    }
+}
+
+errors! {
     /// Why a close did not finish.
     CloseError {
         /// A callback was still running when the time was over. The wheel is closing; close again to wait longer.

@@ -115,6 +115,7 @@ pub struct Event {
     pub(crate) now: Tick,
     pub(crate) lateness_ns: u64,
     pub(crate) away_ns: u64,
+    pub(crate) held: Tick,
 }
 
 impl Event {
@@ -191,6 +192,13 @@ impl Event {
     }
 }
 
+impl Event {
+    /// How long a leave was held back by silence, the brake or outstanding leaves; part of its lateness.
+    pub fn held(&self) -> Duration {
+        Duration::from_millis(self.held)
+    }
+}
+
 /// One line that an operator understands.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -219,6 +227,9 @@ impl fmt::Display for Event {
         }
         if self.away_ns > 0 {
             write!(f, ", {:?} not counted", self.away())?;
+        }
+        if self.held > 0 {
+            write!(f, ", held back for {:?}", self.held())?;
         }
         if self.attempt > 1 {
             write!(f, ", attempt {}", self.attempt)?;
@@ -284,6 +295,7 @@ mod tests {
             now: EPOCH + 8001,
             lateness_ns: 1_000_000,
             away_ns: 0,
+            held: 0,
         }
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::config::{Clock, Config};
 use crate::error::{
-    AdvanceError, AnnounceError, CloseError, LeaveError, LookupError, OpenError, RenewError, RestoreError, SettleError,
-    SnapshotError,
+    AdvanceError, AnnounceError, CloseError, LeaveError, LookupError, OpenError, ReleaseError, RenewError,
+    RestoreError, SettleError, SnapshotError,
 };
 use crate::event::{Handler, Verdict};
 use crate::expiry::{self, Delivery, EventFd, Events, ObservingGuard, Stage, in_callback};
@@ -291,6 +291,14 @@ impl HostWheel {
     /// closed.
     pub fn settle(&self, handle: Handle, attempt: u32, verdict: Verdict) -> Result<(), SettleError> {
         self.shared.settle(handle, attempt, verdict)
+    }
+
+    /// Has the brake let those hosts go that wait for it now.
+    ///
+    /// # Errors
+    /// The wheel is closed.
+    pub fn release(&self) -> Result<(), ReleaseError> {
+        self.shared.release()
     }
 
     /// Moves a manual clock to `now`, counted from the opening, and does all that is due by then. Returns the number of

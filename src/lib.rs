@@ -58,6 +58,7 @@ mod error;
 mod event;
 #[cfg(not(loom))]
 mod expiry;
+mod guard;
 #[cfg(not(loom))]
 mod host_wheel;
 mod index;
@@ -74,10 +75,10 @@ mod sync;
 mod tick;
 mod wheel;
 
-pub use config::{Clock, Config, LONGEST, MOST_HOSTS};
+pub use config::{Brake, Clock, Config, LONGEST, MOST_HOSTS};
 pub use error::{
-    AdvanceError, AnnounceError, CloseError, ConfigError, LONGEST_ID, LeaveError, LookupError, OpenError, RenewError,
-    RestoreError, SettleError, SnapshotError,
+    AdvanceError, AnnounceError, CloseError, ConfigError, LONGEST_ID, LeaveError, LookupError, OpenError, ReleaseError,
+    RenewError, RestoreError, SettleError, SnapshotError,
 };
 pub use event::{Event, EventKind, Handler, HostId, Reason, Verdict};
 #[cfg(not(loom))]
@@ -88,4 +89,4 @@ pub use liveness::{Announced, Interval, Outcome};
 pub use record::Handle;
 #[cfg(not(loom))]
 pub use snapshot::Restored;
-pub use stats::{HostState, HostStatus, HostView, LATENESS_BOUNDS_MS, Stats};
+pub use stats::{Hold, HostState, HostStatus, HostView, LATENESS_BOUNDS_MS, Stats};

@@ -46,8 +46,14 @@ pub struct Stats {
     pub clamps: u64,
     /// Leaves handed out or about to be, and not yet answered with `Done`.
     pub outstanding: u64,
-    /// Due hosts that wait for room in the queue or among the outstanding leaves.
+    /// Due hosts that wait: for room in the queue or among the outstanding leaves, for the brake, for silence to end.
     pub waiting: u64,
+    /// Time in which nobody was heard and nobody left for that, see [`Config::silence_expected`](crate::Config).
+    pub silence: Duration,
+    /// How often that began.
+    pub silences: u64,
+    /// Time in which leaves waited for the brake.
+    pub brake: Duration,
     /// Time in which nobody watched, and which counted against no host.
     pub away: Duration,
     /// Wheel time since open.
@@ -135,6 +141,11 @@ pub(crate) struct ThreadCounters {
     pub(crate) freed_left: Counter,
     pub(crate) outstanding: Counter,
     pub(crate) waiting: Counter,
+    /// 1 while a silence lasts.
+    pub(crate) silent: Counter,
+    pub(crate) silence_ms: Counter,
+    pub(crate) silences: Counter,
+    pub(crate) brake_ms: Counter,
     pub(crate) missed_ns: Counter,
     pub(crate) visits: Counter,
     pub(crate) wake_ups: Counter,
@@ -155,10 +166,14 @@ impl ThreadCounters {
     }
 }
 
+/// Hosts that are known and not handed out.
+pub(crate) fn live(producers: &ProducerCounters, thread: &ThreadCounters) -> u64 {
+    let gone = [&producers.left, &thread.leaves_ttl, &thread.leaves_host_ttl, &thread.leaves_backstop];
+    producers.registered.get().saturating_sub(gone.map(Counter::get).iter().sum())
+}
+
 /// Puts a snapshot together; the fields that no counter holds are the caller's.
 pub(crate) fn snapshot(producers: &ProducerCounters, thread: &ThreadCounters) -> Stats {
-    let leaves = [&thread.leaves_ttl, &thread.leaves_host_ttl, &thread.leaves_backstop].map(Counter::get);
-    let (registered, left) = (producers.registered.get(), producers.left.get());
     let mut lateness = [0; LATENESS_BOUNDS_MS.len()];
     let mut sum = 0;
     for (cumulative, counter) in lateness.iter_mut().zip(&thread.lateness) {
@@ -166,13 +181,13 @@ pub(crate) fn snapshot(producers: &ProducerCounters, thread: &ThreadCounters) ->
         *cumulative = sum;
     }
     Stats {
-        live: registered.saturating_sub(left).saturating_sub(leaves.iter().sum()),
+        live: live(producers, thread),
         suspect: thread.suspect.get(),
-        registered,
-        left,
-        leaves_ttl: leaves[0],
-        leaves_host_ttl: leaves[1],
-        leaves_backstop: leaves[2],
+        registered: producers.registered.get(),
+        left: producers.left.get(),
+        leaves_ttl: thread.leaves_ttl.get(),
+        leaves_host_ttl: thread.leaves_host_ttl.get(),
+        leaves_backstop: thread.leaves_backstop.get(),
         suspects: thread.suspects.get(),
         recoveries: thread.recoveries.get(),
         retries: thread.retries.get(),
@@ -183,6 +198,9 @@ pub(crate) fn snapshot(producers: &ProducerCounters, thread: &ThreadCounters) ->
         clamps: producers.clamps.get(),
         outstanding: thread.outstanding.get(),
         waiting: thread.waiting.get(),
+        silence: Duration::from_millis(thread.silence_ms.get()),
+        silences: thread.silences.get(),
+        brake: Duration::from_millis(thread.brake_ms.get()),
         away: Duration::from_nanos(thread.missed_ns.get()),
         visits: thread.visits.get(),
         wake_ups: thread.wake_ups.get(),
@@ -225,8 +243,24 @@ pub struct HostStatus {
     pub leaves_at: Duration,
     /// When the thread plans to look at it next; `None` before its first look.
     pub next_look: Option<Duration>,
+    /// Since when it has been held back though it is due.
+    pub held_since: Option<Duration>,
+    /// What holds it back.
+    pub held_by: Option<Hold>,
     /// The number given at registration.
     pub user_data: u64,
+}
+
+/// What holds due hosts back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hold {
+    /// Nobody at all is heard.
+    Silence,
+    /// Very many hosts leave at once.
+    Brake,
+    /// `max_outstanding` leaves wait for their answers.
+    Outstanding,
 }
 
 /// One host of a walk over all, see [`HostWheel::each`](crate::HostWheel::each).

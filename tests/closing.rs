@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hostwheel::{AdvanceError, AnnounceError, CloseError, Config, Event, HostWheel, RenewError, Verdict};
+use hostwheel::{AdvanceError, AnnounceError, Brake, CloseError, Config, Event, HostWheel, RenewError, Verdict};
 
 const ZERO: Duration = Duration::ZERO;
 /// For what must happen, on a machine with other things to do.
@@ -28,7 +28,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Short lives, and no suspect stage.
 fn config() -> Config {
-    Config { min_interval: ms(20), grace: ZERO, ..Config::default() }
+    Config { min_interval: ms(20), grace: ZERO, brake: Brake::OFF, silence_expected: 0, ..Config::default() }
 }
 
 /// A callback that tells when it was entered and stays until it is released.

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use hostwheel::{
-    AnnounceError, Clock, Config, Event, EventKind, Events, Handle, HostState, HostWheel, LookupError, Outcome, Reason,
-    SettleError, Verdict,
+    AnnounceError, Brake, Clock, Config, Event, EventKind, Events, Handle, HostState, HostWheel, LookupError, Outcome,
+    Reason, SettleError, Verdict,
 };
 
 const ZERO: Duration = Duration::ZERO;
@@ -19,7 +19,7 @@ const fn secs(n: u64) -> Duration {
 }
 
 fn config() -> Config {
-    Config { clock: Clock::Manual, watchdog: ZERO, ..Config::default() }
+    Config { clock: Clock::Manual, watchdog: ZERO, brake: Brake::OFF, silence_expected: 0, ..Config::default() }
 }
 
 fn drain(events: &mut Events) -> Vec<Event> {

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hostwheel::{
-    AdvanceError, AnnounceError, Clock, CloseError, Config, ConfigError, Event, EventKind, Events, Handle, HostState,
-    HostWheel, Interval, LONGEST, LONGEST_ID, LeaveError, LookupError, MOST_HOSTS, OpenError, Outcome, RenewError,
-    SettleError, Stats, Verdict,
+    AdvanceError, AnnounceError, Brake, Clock, CloseError, Config, ConfigError, Event, EventKind, Events, Handle,
+    HostState, HostWheel, Interval, LONGEST, LONGEST_ID, LeaveError, LookupError, MOST_HOSTS, OpenError, Outcome,
+    RenewError, SettleError, Stats, Verdict,
 };
 
 const fn ms(n: u64) -> Duration {
@@ -21,7 +21,13 @@ const fn secs(n: u64) -> Duration {
 
 /// All time counts: every advance moves wheel time to where it says.
 fn config() -> Config {
-    Config { clock: Clock::Manual, watchdog: Duration::ZERO, ..Config::default() }
+    Config {
+        clock: Clock::Manual,
+        watchdog: Duration::ZERO,
+        brake: Brake::OFF,
+        silence_expected: 0,
+        ..Config::default()
+    }
 }
 
 fn done(_: &Event) -> Verdict {

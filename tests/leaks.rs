@@ -5,7 +5,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hostwheel::{Clock, Config, Event, HostWheel, OpenError, Verdict};
+use hostwheel::{Brake, Clock, Config, Event, HostWheel, OpenError, Verdict};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -14,7 +14,13 @@ fn done(_: &Event) -> Verdict {
 }
 
 fn config() -> Config {
-    Config { min_interval: Duration::from_millis(1), grace: Duration::ZERO, ..Config::default() }
+    Config {
+        min_interval: Duration::from_millis(1),
+        grace: Duration::ZERO,
+        brake: Brake::OFF,
+        silence_expected: 0,
+        ..Config::default()
+    }
 }
 
 fn count(what: &str) -> usize {

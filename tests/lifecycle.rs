@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use hostwheel::{
-    Clock, Config, Event, EventKind, Handle, Handler, HostState, HostWheel, Interval, LONGEST, LookupError, Outcome,
-    Reason, RenewError, Verdict,
+    Brake, Clock, Config, Event, EventKind, Handle, Handler, HostState, HostWheel, Interval, LONGEST, LookupError,
+    Outcome, Reason, RenewError, Verdict,
 };
 
 const ZERO: Duration = Duration::ZERO;
@@ -21,7 +21,7 @@ const fn secs(n: u64) -> Duration {
 
 /// All time counts: every advance moves wheel time to where it says.
 fn config() -> Config {
-    Config { clock: Clock::Manual, watchdog: ZERO, ..Config::default() }
+    Config { clock: Clock::Manual, watchdog: ZERO, brake: Brake::OFF, silence_expected: 0, ..Config::default() }
 }
 
 type Leave = Box<dyn FnMut(&HostWheel, &Event) -> Verdict + Send>;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hostwheel::{Config, Event, EventKind, HostWheel, Interval, LONGEST, Outcome, Verdict};
+use hostwheel::{Brake, Config, Event, EventKind, HostWheel, Interval, LONGEST, Outcome, Verdict};
 
 const ZERO: Duration = Duration::ZERO;
 
@@ -17,7 +17,7 @@ const fn secs(n: u64) -> Duration {
 
 /// The settings that all scenes begin with: the default watchdog.
 fn config() -> Config {
-    Config::default()
+    Config { brake: Brake::OFF, silence_expected: 0, ..Config::default() }
 }
 
 /// A wheel and what it told, each event with the manual clock's time at which it was told.

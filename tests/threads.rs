@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hostwheel::{
-    AnnounceError, Clock, Config, Event, EventKind, Events, Handle, Handler, HostWheel, LeaveError, Outcome,
+    AnnounceError, Brake, Clock, Config, Event, EventKind, Events, Handle, Handler, HostWheel, LeaveError, Outcome,
     RenewError, Verdict,
 };
 
@@ -32,7 +32,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Short lives, for tests that wait for leaves.
 fn config() -> Config {
-    Config { min_interval: ms(20), grace: ms(20), ..Config::default() }
+    Config { min_interval: ms(20), grace: ms(20), brake: Brake::OFF, silence_expected: 0, ..Config::default() }
 }
 
 /// Xorshift: tests need variety, not quality.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hostwheel::{Config, Event, Handle, HostWheel, Verdict};
+use hostwheel::{Brake, Config, Event, Handle, HostWheel, Verdict};
 
 use crate::fleet::{Calls, Fleet, coarse_ns, per_call};
 
@@ -155,7 +155,13 @@ impl Whole {
 /// Fills a wheel, lets everybody expire at different times and returns nanoseconds per host: from finding that it is due to
 /// freeing its record, its callback and the removal of its index entry included.
 pub fn expiry(fleet: &Fleet) -> f64 {
-    let config = Config { grace: Duration::ZERO, watchdog: Duration::ZERO, ..Config::default() };
+    let config = Config {
+        grace: Duration::ZERO,
+        watchdog: Duration::ZERO,
+        brake: Brake::OFF,
+        silence_expected: 0,
+        ..Config::default()
+    };
     let expired = Arc::new(AtomicUsize::new(0));
     let count = expired.clone();
     let handler = move |_: &Event| {

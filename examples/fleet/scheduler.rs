@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use hostwheel::{Config, EventKind, Handle, Handler, HostWheel, Outcome, Verdict};
+use hostwheel::{Brake, Config, EventKind, Handle, Handler, HostWheel, Outcome, Verdict};
 use mio::net::UdpSocket;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -172,6 +172,8 @@ impl Scheduler {
             min_interval: MIN_INTERVAL,
             // Far more often than the default, so that the back-stop has its say within so short a run.
             backstop: Duration::from_secs(2),
+            // A third of this fleet is killed within seconds, on purpose.
+            brake: Brake { burst_permille: 1000, ..Brake::default() },
             ..Config::default()
         };
         let handler = LeaveHost { table: table.clone(), out: out.clone() };

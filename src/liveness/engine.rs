@@ -9,6 +9,7 @@ use crate::canary::{Canary, planted};
 use crate::clock::Observer;
 use crate::config::Config;
 use crate::event::{Event, EventKind};
+use crate::guard::{Bucket, Rates, Silence};
 use crate::index::Index;
 use crate::pause::{Point, point};
 use crate::record::{BORN_LATE, Collector, Handle, LAST_TICK, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word};
@@ -40,7 +41,11 @@ pub(crate) struct Engine {
     batch_limit: usize,
     /// Events put into the queue since the last [`take_pushed`](Self::take_pushed).
     pub(super) pushed: usize,
-    max_outstanding: u64,
+    pub(super) brake: Bucket,
+    pub(super) silence: Silence,
+    pub(super) rates: Rates,
+    /// Since when the brake has held somebody.
+    braking_since: Option<Tick>,
     /// Records with a tick armed: when there is none, nothing can be missed.
     known: usize,
 }
@@ -72,7 +77,10 @@ impl Engine {
             batch: Vec::new(),
             batch_limit: config.batch,
             pushed: 0,
-            max_outstanding: config.max_outstanding as u64,
+            brake: Bucket::new(config.brake, ticks_ceil(config.host_ttl), now),
+            silence: Silence::new(config.silence_expected, ticks_ceil(config.host_ttl)),
+            rates: Rates::new(),
+            braking_since: None,
             known: 0,
         }
     }
@@ -86,6 +94,7 @@ impl Engine {
             s.thread.missed_ns.set(self.observer.missed_ns());
             self.backstop.behind(now);
         }
+        self.ask_guards(s, now);
         self.serve_waiting(s);
         self.serve_marked(s);
         self.serve_due(s, now);
@@ -94,7 +103,44 @@ impl Engine {
         if !more {
             self.sweep(s, now);
         }
+        self.tell_of_guards(s, now);
         s.thread.waiting.set((self.wheel.queued_len(Queue::Room) + self.wheel.queued_len(Queue::Turn)) as u64);
+    }
+
+    /// Brings the guards up to date.
+    fn ask_guards(&mut self, s: &Shared, now: Tick) {
+        self.silence.look(now, s.clock.heard_until());
+        self.brake.look(now, s.live());
+        let waiting = self.wheel.queued_len(Queue::Turn) as u64;
+        // Relaxed: `Shared::release` wakes the observer after it.
+        if s.released.load(Ordering::Relaxed) && s.released.swap(false, Ordering::Relaxed) {
+            self.brake.release(waiting);
+        }
+        if waiting == 0 {
+            self.brake.queue_is_empty();
+        }
+    }
+
+    /// Publishes what the guards do.
+    fn tell_of_guards(&mut self, s: &Shared, now: Tick) {
+        s.thread.silent.set(u64::from(self.silence.lasts()));
+        s.thread.silence_ms.set(self.silence.lasted(now));
+        s.thread.silences.set(self.silence.starts());
+        let braking = self.wheel.queued_len(Queue::Turn) > 0 && !self.brake.is_open() && !self.silence.lasts();
+        if let Some(since) = self.braking_since {
+            s.thread.brake_ms.add(now - since);
+        }
+        self.braking_since = braking.then_some(now);
+    }
+
+    /// Counts a host in the bucket of its interval; 0 for none.
+    pub(super) fn count(&mut self, record: &Record, bucket: u16) {
+        self.rates.count(record.counted(), bucket);
+        record.set_counted(bucket);
+    }
+
+    fn count_alive(&mut self, s: &Shared, record: &Record, word: Word) {
+        self.count(record, Rates::bucket(s.terms.effective_interval(word.cadence())));
     }
 
     /// Whether there is more to do at once: step again, after delivering the batch. Asked after the delivery, because the
@@ -195,9 +241,12 @@ impl Engine {
             let event = self.event(s, index, record, word, EventKind::Recovered);
             self.emit(s, event);
         }
+        self.count_alive(s, record, word);
+        self.silence.saw(word.last());
         let now = self.observer.tick();
         let deadline = s.deadline(word);
         if deadline > now {
+            record.set_held_since(0);
             record.set(RESCUED, false);
             record.set(BORN_LATE, false);
             return self.place(s, index, record, deadline);
@@ -227,9 +276,11 @@ impl Engine {
     }
 
     fn visit_suspect(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
+        self.count_alive(s, record, word);
         let leaves_at = s.leaves_at(word);
         let leaves_at = leaves_at - Tick::from(planted(Canary::Early));
         if leaves_at > self.observer.tick() {
+            record.set_held_since(0);
             return self.place(s, index, record, leaves_at);
         }
         self.take(s, index, record, word)
@@ -237,6 +288,7 @@ impl Engine {
 
     fn visit_left(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
         self.end_suspicion(s, record);
+        self.count(record, 0);
         if self.observer.tick() <= word.last() {
             // Stamped with the clock's margin: freed once wheel time has passed it, so that the floor never runs ahead.
             self.schedule(s, index, record, word.last() + 1);
@@ -258,9 +310,9 @@ impl Engine {
         }
     }
 
-    /// Whether another leave may be outstanding.
+    /// Whether another leave may go: nothing holds it, and another may be outstanding.
     pub(super) fn may_take(&self, s: &Shared) -> bool {
-        s.thread.outstanding.get() < self.max_outstanding
+        s.thread.outstanding.get() < s.max_outstanding && self.brake.is_open() && !self.silence.lasts()
     }
 
     /// The last rite: the index entry is gone, wheel time has passed the last announce.
@@ -299,6 +351,19 @@ impl Engine {
         true
     }
 
+    /// As [`place`](Self::place), for a due host that is spared until `until`; false if its word is not `word` any more.
+    pub(super) fn spare(&mut self, s: &Shared, index: u32, record: &Record, word: Word, until: Tick) -> bool {
+        self.arm(record, until);
+        point(Point::Armed);
+        // SeqCst: as in `place`. An announce after this sees the new tick; one before it is seen here, and judged anew.
+        fence(Ordering::SeqCst);
+        if record.word() != word {
+            return false;
+        }
+        self.wheel.schedule(&s.slab, index, until);
+        true
+    }
+
     /// As [`place`](Self::place), for a record that no announce can change any more.
     pub(super) fn schedule(&mut self, s: &Shared, index: u32, record: &Record, due: Tick) {
         self.arm(record, due);
@@ -324,7 +389,20 @@ impl Engine {
         if self.known == 0 || self.observer.tick() == LAST_TICK {
             return None;
         }
-        [self.wheel.next_look(), self.observer.next_look(), self.backstop.next_slice()].into_iter().flatten().min()
+        let looks = [self.wheel.next_look(), self.observer.next_look(), self.backstop.next_slice(), self.turn_comes()];
+        looks.into_iter().flatten().min()
+    }
+
+    /// When the guards may let those go that wait for them.
+    fn turn_comes(&self) -> Option<Tick> {
+        if self.wheel.queued_len(Queue::Turn) == 0 {
+            None
+        } else if let Some(end) = self.silence.ends_by() {
+            // Who ends it earlier by announcing need not wake us.
+            Some(end.min(self.observer.tick() + 1000))
+        } else {
+            (!self.brake.is_open()).then(|| self.brake.opens_at())
+        }
     }
 
     /// Declares that the observer sleeps until `alarm` (`None`: until it is woken); false if it must not.

@@ -8,11 +8,19 @@ use crate::event::{Event, EventKind, Reason, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
 use crate::record::{BORN_LATE, Handle, RESCUED, Record, State, Word};
+use crate::tick::{TICK_NS, Tick};
 use crate::wheel::Queue;
 
 impl Engine {
     /// A due host becomes a leave event, if there is room for one.
     pub(super) fn take(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
+        let spared_until = self.ask_silence(s, word);
+        if (spared_until.is_some() || !self.may_take(s)) && record.held_since() == 0 {
+            record.set_held_since(self.observer.tick());
+        }
+        if let Some(until) = spared_until {
+            return self.spare(s, index, record, word, until);
+        }
         if !self.may_take(s) {
             return self.wait(s, index, record, Queue::Turn);
         }
@@ -25,22 +33,34 @@ impl Engine {
         }
         point(Point::Claimed);
         self.end_suspicion(s, record);
+        self.count(record, 0);
+        self.brake.pass();
         s.thread.outstanding.add(1);
         let event = self.event(s, index, record, taken, EventKind::Leave);
         // Before it is delivered, so that the consumer's next announce of the id makes a new incarnation.
         s.index.remove(&event.id, event.handle);
-        s.thread.late(event.lateness_ns);
+        s.thread.late(event.lateness_ns.saturating_sub(event.held * TICK_NS));
         match event.reason {
             Reason::Ttl => s.thread.leaves_ttl.add(1),
             Reason::HostTtl => s.thread.leaves_host_ttl.add(1),
             Reason::Backstop => s.thread.leaves_backstop.add(1),
         }
         if s.queue.is_some() {
-            let entry = Entry { attempt: 1, reason: event.reason, phase: Phase::Queued };
+            let entry = Entry { attempt: 1, reason: event.reason, held: event.held, phase: Phase::Queued };
             lock(&s.outstanding).set(event.handle, entry);
         }
         self.hand_out(s, index, record, event);
         true
+    }
+
+    /// Asks silence about a due host: the tick until which it is spared because it has had no chance to be heard since one
+    /// ended. Starts one if this is the sign of it.
+    fn ask_silence(&mut self, s: &Shared, word: Word) -> Option<Tick> {
+        let now = self.observer.tick();
+        let interval = s.terms.effective_interval(word.cadence());
+        self.silence.holds(now, s.clock.heard_until(), interval, &self.rates);
+        let spared = self.silence.spares_until(word.last(), interval, s.terms.grace(word.cadence()));
+        (spared > now && !self.silence.lasts()).then_some(spared)
     }
 
     /// Gives a leave to the consumer; a drained one is outstanding until it is settled.
@@ -73,7 +93,7 @@ impl Engine {
             Next::Again(entry) => {
                 s.thread.retries.add(1);
                 let event = self.event(s, index, record, word, EventKind::Leave);
-                let event = Event { attempt: entry.attempt, reason: entry.reason, ..event };
+                let event = Event { attempt: entry.attempt, reason: entry.reason, held: entry.held, ..event };
                 self.hand_out(s, index, record, event);
             }
         }
@@ -83,7 +103,8 @@ impl Engine {
     /// The verdict of a callback on a leave of the last batch.
     pub(crate) fn answer(&mut self, s: &Shared, event: &Event, verdict: Verdict) {
         let index = event.handle.index();
-        let entry = Entry { attempt: event.attempt, reason: event.reason, phase: Phase::Answered(verdict) };
+        let phase = Phase::Answered(verdict);
+        let entry = Entry { attempt: event.attempt, reason: event.reason, held: event.held, phase };
         self.act_on(s, index, s.slab.record(index), entry, verdict);
     }
 
@@ -135,6 +156,11 @@ impl Engine {
                 self.observer.late_ns(due)
             },
             away_ns: self.observer.missed_since_ns(word.last()),
+            held: if kind == EventKind::Leave && record.held_since() != 0 {
+                self.observer.tick().saturating_sub(record.held_since())
+            } else {
+                0
+            },
         }
     }
 

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::{Announced, Engine, Outcome, Shared, Wake};
-use crate::config::{Clock, Config};
+use crate::config::{Brake, Clock, Config};
 use crate::event::{Event, EventKind, Verdict};
 use crate::pause::{self, Point};
 use crate::record::Handle;
@@ -33,7 +33,14 @@ struct World {
 
 impl World {
     fn new() -> (World, Engine) {
-        let config = Config { clock: Clock::Manual, watchdog: Duration::ZERO, max_hosts: 64, ..Config::default() };
+        let config = Config {
+            clock: Clock::Manual,
+            watchdog: Duration::ZERO,
+            max_hosts: 64,
+            brake: Brake::OFF,
+            silence_expected: 0,
+            ..Config::default()
+        };
         let shared =
             Arc::new(Shared::new(&config, false, Box::new(Nobody), 7, u32::MAX).expect("there is address space"));
         let mut engine = Engine::new(&config);

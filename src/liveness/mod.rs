@@ -37,7 +37,7 @@ use crossbeam_utils::CachePadded;
 use crate::canary::{Canary, planted};
 use crate::clock::Clock;
 use crate::config::{Config, Terms};
-use crate::error::{AnnounceError, LONGEST_ID, LeaveError, SettleError};
+use crate::error::{AnnounceError, LONGEST_ID, LeaveError, ReleaseError, SettleError};
 use crate::event::{Event, EventKind, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
@@ -130,6 +130,9 @@ pub(crate) struct Shared {
     alarm: CachePadded<AtomicU64>,
     /// The observer has hosts waiting for room in the queue.
     starved: CachePadded<AtomicBool>,
+    /// Somebody asked the brake to let its queue go.
+    released: AtomicBool,
+    max_outstanding: u64,
     producers: CachePadded<ProducerCounters>,
     pub(crate) thread: CachePadded<ThreadCounters>,
 }
@@ -155,6 +158,8 @@ impl Shared {
             settle_timeout: ticks_ceil(config.settle_timeout),
             alarm: CachePadded::new(AtomicU64::new(0)),
             starved: CachePadded::new(AtomicBool::new(false)),
+            released: AtomicBool::new(false),
+            max_outstanding: config.max_outstanding as u64,
             producers: CachePadded::default(),
             thread: CachePadded::default(),
         })
@@ -202,7 +207,8 @@ impl Shared {
 
     /// When the host leaves if it is not heard.
     fn leaves_at(&self, word: Word) -> Tick {
-        self.deadline(word) + self.terms.grace(word.cadence())
+        let grace = if planted(Canary::NoGrace) { 0 } else { self.terms.grace(word.cadence()) };
+        self.deadline(word) + grace
     }
 
     /// When the observer must look at the host next.
@@ -288,6 +294,17 @@ impl Shared {
         if self.starved.load(Ordering::Relaxed) && !planted(Canary::SilentDrain) {
             self.waker.wake();
         }
+    }
+
+    /// Has the brake let those go that wait for it now.
+    pub(crate) fn release(&self) -> Result<(), ReleaseError> {
+        if self.clock.is_closed() {
+            return Err(ReleaseError::Closed);
+        }
+        // Relaxed: the wake-up that follows brings it along.
+        self.released.store(true, Ordering::Relaxed);
+        self.waker.wake();
+        Ok(())
     }
 
     /// Refuses everything from now on, and makes the observer stop.

@@ -16,6 +16,8 @@ pub(super) struct Entry {
     /// How many times it was handed out.
     pub(super) attempt: u32,
     pub(super) reason: Reason,
+    /// How long it was held back before.
+    pub(super) held: Tick,
     pub(super) phase: Phase,
 }
 
@@ -132,7 +134,7 @@ mod tests {
         let handle = Handle::new(1, 1);
         let mut table = Outstanding::default();
         assert!(matches!(table.next(handle, 9, true, true, 70), Next::InBatch));
-        table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, phase: Phase::Retry(10) });
+        table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, held: 0, phase: Phase::Retry(10) });
         assert!(matches!(table.next(handle, 9, true, true, 70), Next::Wait(10)));
         assert!(matches!(table.next(handle, 10, false, true, 70), Next::NoRoom));
         assert!(matches!(table.next(handle, 10, true, true, 70), Next::Again(Entry { attempt: 2, .. })));
@@ -143,7 +145,7 @@ mod tests {
         assert_eq!(table.settle(handle, 2, Verdict::Done), Ok(()));
         // Late, and answered all the same: it is not handed out again.
         assert!(matches!(table.next(handle, 1001, true, true, 1060), Next::Answered(_, Verdict::Done)));
-        table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, phase: Phase::Retry(10) });
+        table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, held: 0, phase: Phase::Retry(10) });
         assert!(matches!(table.next(handle, 10, true, false, 70), Next::Again(Entry { attempt: 2, .. })));
         assert!(matches!(table.next(handle, 10, true, false, 70), Next::InBatch));
     }
@@ -153,7 +155,7 @@ mod tests {
         let handle = Handle::new(1, 1);
         let mut table = Outstanding::default();
         assert_eq!(table.settle(handle, 1, Verdict::Done), Err(SettleError::Stale));
-        let out = Entry { attempt: 2, reason: Reason::Ttl, phase: Phase::Out(5) };
+        let out = Entry { attempt: 2, reason: Reason::Ttl, held: 0, phase: Phase::Out(5) };
         table.set(handle, out);
         assert_eq!(table.settle(handle, 1, Verdict::Done), Err(SettleError::Attempt));
         assert_eq!(table.settle(handle, 3, Verdict::Done), Err(SettleError::Attempt));

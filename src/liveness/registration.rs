@@ -76,9 +76,7 @@ impl Shared {
     }
 
     fn is_flooded(&self) -> bool {
-        let left = self.producers.left.get();
-        let live = self.producers.registered.get().saturating_sub(left);
-        left.saturating_sub(self.thread.freed_left.get()) > live.max(FLOOD)
+        self.producers.left.get().saturating_sub(self.thread.freed_left.get()) > self.live().max(FLOOD)
     }
 }
 
@@ -98,8 +96,10 @@ impl Reservation<'_> {
         let shared = self.shared;
         let word = self.record.word();
         let reserved = word.state() == State::Reserved && self.record.generation() == self.handle.generation();
-        let new = shared.heard(word, shared.clock.stamp(), call);
+        let now = shared.clock.stamp();
+        let new = shared.heard(word, now, call);
         if reserved && self.record.swap_word_seq(word, new) {
+            shared.clock.hear(now.saturating_sub(call.age));
             shared.report(self.handle.index(), shared.look_at(new));
         } else {
             // A helper was faster, and reports. Our announce counts as well, unless the host has left again already.

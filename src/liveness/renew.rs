@@ -123,7 +123,7 @@ impl Shared {
                 continue;
             }
             point(Point::Heard);
-            self.clock.extend_plain();
+            self.clock.hear(now.saturating_sub(call.age));
             if state == State::Suspect && new.state() == State::Live {
                 self.report(handle.index(), 0);
                 return Touch::Heard(Outcome::Recovered);

@@ -7,7 +7,7 @@ use crate::error::{LONGEST_ID, LookupError};
 use crate::event::Event;
 use crate::index::Index;
 use crate::record::{Cadence, Handle, NONE, State, Word};
-use crate::stats::{self, HostState, HostStatus, HostView, Stats};
+use crate::stats::{self, Hold, HostState, HostStatus, HostView, Stats};
 use crate::tick::{Tick, since_open, tick_floor};
 
 impl Shared {
@@ -33,7 +33,7 @@ impl Shared {
 
     /// What decides a host's fate.
     pub(crate) fn inspect(&self, handle: Handle) -> Result<HostStatus, LookupError> {
-        let (word, user_data, armed) = self.read(handle).ok_or(LookupError::Stale)?;
+        let (word, user_data, armed, held) = self.read(handle).ok_or(LookupError::Stale)?;
         let state = match word.state() {
             State::Live => HostState::Live,
             State::Suspect => HostState::Suspect,
@@ -49,18 +49,34 @@ impl Shared {
             deadline: since_open(self.deadline(word)),
             leaves_at: since_open(self.leaves_at(word)),
             next_look: (armed != NONE).then(|| since_open(armed)),
+            held_since: held.map(since_open),
+            held_by: held.map(|_| self.holder(armed)),
             user_data,
         })
     }
 
-    /// Reads a record of one incarnation: everything between two checks of the generation.
-    fn read(&self, handle: Handle) -> Option<(Word, u64, Tick)> {
+    /// What holds back a due host that the observer will look at by itself at `armed`.
+    fn holder(&self, armed: Tick) -> Hold {
+        let spared = armed > tick_floor(self.clock.now_ns());
+        if spared || self.thread.silent.get() != 0 {
+            Hold::Silence
+        } else if self.thread.outstanding.get() >= self.max_outstanding {
+            Hold::Outstanding
+        } else {
+            Hold::Brake
+        }
+    }
+
+    /// Reads a record of one incarnation, everything between two checks of the generation: word, user data, next look, and
+    /// since when it is held back.
+    fn read(&self, handle: Handle) -> Option<(Word, u64, Tick, Option<Tick>)> {
         let record = self.slab.of(handle)?;
         let word = record.word();
-        let (user_data, armed) = (record.user_data(), record.armed());
+        let (user_data, armed, held) = (record.user_data(), record.armed(), record.held_since());
         // The generation of a later incarnation comes with that incarnation's user data (acquire), so if it is still
         // ours after reading these, so were they.
-        (record.generation() == handle.generation()).then_some((word, user_data, armed))
+        let held = (held != 0 && word.is_alive()).then_some(held);
+        (record.generation() == handle.generation()).then_some((word, user_data, armed, held))
     }
 
     fn age(&self, word: Word) -> Duration {
@@ -70,7 +86,7 @@ impl Shared {
     /// Calls `f` for every host that is known and not handed out, until it breaks.
     pub(crate) fn each(&self, mut f: impl FnMut(HostView<'_>) -> std::ops::ControlFlow<()>) {
         self.index.walk(&mut |id, handle| match self.read(handle) {
-            Some((word, user_data, _)) if word.is_alive() => f(HostView {
+            Some((word, user_data, ..)) if word.is_alive() => f(HostView {
                 id,
                 handle,
                 interval: interval_of(word.cadence()),
@@ -81,6 +97,11 @@ impl Shared {
             .is_continue(),
             _ => true,
         });
+    }
+
+    /// Hosts that are known and not handed out.
+    pub(super) fn live(&self) -> u64 {
+        stats::live(&self.producers, &self.thread)
     }
 
     /// A snapshot of the counters.

@@ -49,6 +49,10 @@ pub(crate) struct Record {
     list: AtomicU16,
     /// The thread's notes about the current incarnation.
     flags: AtomicU16,
+    /// The bucket of `Rates` in which the thread counts the host; 0 is none.
+    counted: AtomicU16,
+    /// Since when a due host has been held back; 0 if it is not. The thread's.
+    held_since: AtomicU64,
 }
 
 #[cfg(not(loom))]
@@ -179,6 +183,27 @@ impl Record {
         self.position.store(position, Ordering::Relaxed);
     }
 
+    /// Since when the host has been held back, 0 if it is not. Relaxed, like the three that follow: the thread's own, and a
+    /// figure for others.
+    pub(crate) fn held_since(&self) -> Tick {
+        self.held_since.load(Ordering::Relaxed)
+    }
+
+    /// See [`held_since`](Self::held_since).
+    pub(crate) fn set_held_since(&self, tick: Tick) {
+        self.held_since.store(tick, Ordering::Relaxed);
+    }
+
+    /// The bucket in which the host is counted.
+    pub(crate) fn counted(&self) -> u16 {
+        self.counted.load(Ordering::Relaxed)
+    }
+
+    /// See [`counted`](Self::counted).
+    pub(crate) fn set_counted(&self, bucket: u16) {
+        self.counted.store(bucket, Ordering::Relaxed);
+    }
+
     /// Whether the thread noted `flag`. Relaxed: the thread's own.
     pub(crate) fn has(&self, flag: u16) -> bool {
         self.flags.load(Ordering::Relaxed) & flag != 0
@@ -201,6 +226,8 @@ impl Record {
             position: AtomicU32::new(0),
             list: AtomicU16::new(0),
             flags: AtomicU16::new(0),
+            counted: AtomicU16::new(0),
+            held_since: AtomicU64::new(0),
         }
     }
 }
@@ -407,6 +434,7 @@ impl Slab {
         record.set_armed(NONE);
         record.set_place(0, 0);
         record.flags.store(0, Ordering::Relaxed);
+        record.set_held_since(0);
         let generation = record.generation().wrapping_add(1).max(1);
         let first = self.first_generation(index);
         // Equal: the generations went round, past the 0 that is left out.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use hostwheel::{
-    AnnounceError, Clock, Config, Event, EventKind, Events, Handle, Handler, HostState, HostWheel, LeaveError,
+    AnnounceError, Brake, Clock, Config, Event, EventKind, Events, Handle, Handler, HostState, HostWheel, LeaveError,
     LookupError, Outcome, Reason, RenewError, SettleError, Verdict,
 };
 
@@ -247,7 +247,8 @@ impl World {
 impl Duel {
     /// `manners` are used in turn, one per callback; `None` stands for drain delivery.
     pub fn new(config: &Config, manners: Option<Vec<Manner>>) -> Duel {
-        let config = Config { clock: Clock::Manual, ..config.clone() };
+        // The oracle knows no guards.
+        let config = Config { clock: Clock::Manual, brake: Brake::OFF, silence_expected: 0, ..config.clone() };
         let drained = manners.is_none();
         let world = Arc::new(Mutex::new(World {
             oracle: Oracle::new(rules_of(&config, drained)),

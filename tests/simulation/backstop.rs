@@ -1,110 +1,14 @@
 //! The back-stop, on an engine whose wheel can be made to forget: what the wheel lost is rescued once and counted, and
 //! nothing else is taken for lost, neither after a pause, nor after a long callback, nor while hosts wait.
-//!
-//! [`Rig`] is the front's `advance` in small, with the invariants of wheel and slab checked after each step.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::rig::{Bell, Rig, seconds};
 use super::rng::Rng;
-use crate::expiry::{Delivery, EventFd, deliver};
-use crate::liveness::{Engine, Shared, Wake};
-use crate::{Clock, Config, Event, EventKind, Events, Handle, Handler, Interval, Reason, Verdict};
-
-struct Nobody;
-
-impl Wake for Nobody {
-    fn wake(&self) {}
-}
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// Notes what comes and accepts it; `on_leave` runs first.
-struct Notes<F> {
-    events: Arc<Mutex<Vec<Event>>>,
-    on_leave: F,
-}
-
-impl<F: FnMut(&Event) -> Verdict + Send + 'static> Handler for Notes<F> {
-    fn leave(&mut self, event: &Event) -> Verdict {
-        self.events.lock().unwrap().push(event.clone());
-        (self.on_leave)(event)
-    }
-
-    fn suspect(&mut self, event: &Event) {
-        self.events.lock().unwrap().push(event.clone());
-    }
-
-    fn recovered(&mut self, event: &Event) {
-        self.events.lock().unwrap().push(event.clone());
-    }
-}
-
-struct Rig {
-    shared: Arc<Shared>,
-    engine: Engine,
-    handler: Box<dyn Handler>,
-    events: Arc<Mutex<Vec<Event>>>,
-}
-
-impl Rig {
-    fn config() -> Config {
-        Config { clock: Clock::Manual, watchdog: Duration::ZERO, backstop: seconds(60), ..Config::default() }
-    }
-
-    fn new(config: &Config) -> Rig {
-        Rig::with_callback(config, |_| |_: &Event| Verdict::Done)
-    }
-
-    /// `callback` gets the shared side, to do in it what it likes.
-    fn with_callback<F, G>(config: &Config, callback: G) -> Rig
-    where
-        F: FnMut(&Event) -> Verdict + Send + 'static,
-        G: FnOnce(Arc<Shared>) -> F,
-    {
-        let shared =
-            Arc::new(Shared::new(config, false, Box::new(Nobody), 7, u32::MAX).expect("there is address space"));
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let handler = Box::new(Notes { events: events.clone(), on_leave: callback(shared.clone()) });
-        let mut engine = Engine::new(config);
-        engine.step(&shared);
-        Rig { shared, engine, handler, events }
-    }
-
-    fn announce(&self, id: impl AsRef<[u8]>, every: Duration) -> Handle {
-        let announced = self.shared.announce(id.as_ref(), Interval::from(every), Duration::ZERO, 0);
-        announced.expect("there is room").handle
-    }
-
-    /// As `HostWheel::advance`, by so many milliseconds after the opening.
-    fn advance_ms(&mut self, ms: u64) -> Vec<Event> {
-        self.shared.clock.set_manual(ms * 1_000_000);
-        loop {
-            self.engine.step(&self.shared);
-            self.engine.check_invariants(&self.shared);
-            deliver(&self.shared, &mut self.engine, &mut *self.handler);
-            self.engine.check_invariants(&self.shared);
-            if !self.engine.has_more(&self.shared) {
-                return std::mem::take(&mut self.events.lock().unwrap());
-            }
-        }
-    }
-
-    /// Advances in steps of so many milliseconds.
-    fn walk(&mut self, from_ms: u64, to_ms: u64, step_ms: usize) -> Vec<Event> {
-        (from_ms..=to_ms).step_by(step_ms).flat_map(|ms| self.advance_ms(ms)).collect()
-    }
-
-    fn forget(&mut self, handle: Handle) {
-        self.engine.forget(&self.shared, handle.as_raw() as u32);
-    }
-
-    fn rescues(&self) -> u64 {
-        self.shared.stats().rescues
-    }
-}
+use crate::expiry::{Delivery, EventFd};
+use crate::liveness::{Engine, Shared};
+use crate::{Config, Event, EventKind, Events, Handle, Interval, Reason, Verdict};
 
 #[test]
 fn a_host_that_the_wheel_forgot_is_rescued_once_and_leaves_with_that_reason() {
@@ -212,7 +116,8 @@ fn a_host_that_waits_its_turn_is_not_lost() {
 fn a_host_that_waits_for_room_in_the_queue_is_not_lost() {
     let config = Config { max_outstanding: 4, backstop: seconds(10), ..Rig::config() };
     let signal = Arc::new(EventFd::new().expect("a descriptor"));
-    let shared = Arc::new(Shared::new(&config, true, Box::new(Nobody), 7, u32::MAX).expect("there is address space"));
+    let shared =
+        Arc::new(Shared::new(&config, true, Box::new(Bell::default()), 7, u32::MAX).expect("there is address space"));
     let mut events = Events { shared: shared.clone(), signal: signal.clone() };
     let mut delivery = Delivery::Queue(signal);
     let mut engine = Engine::new(&config);

@@ -35,6 +35,11 @@ fn a_host_that_leaves_a_tick_early_is_seen() {
 }
 
 #[test]
+fn a_host_without_grace_is_seen() {
+    must_break(Canary::NoGrace, "never early");
+}
+
+#[test]
 fn a_host_that_is_dropped_is_missed() {
     must_break(Canary::Lost, "never late, never lost");
 }

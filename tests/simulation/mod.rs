@@ -20,14 +20,17 @@ mod acts;
 mod backstop;
 mod canaries;
 mod consumer;
+mod crowd;
 mod flapping;
 mod fleet;
+mod guards;
 mod judge;
 mod model;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod pitfalls;
 mod plan;
+mod rig;
 mod rng;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::{
-    Clock, Config, Event, EventKind, Events, Handle, Handler, HostWheel, Interval, Outcome, RenewError, SettleError,
-    Verdict,
+    Brake, Clock, Config, Event, EventKind, Events, Handle, Handler, HostWheel, Interval, Outcome, RenewError,
+    SettleError, Verdict,
 };
 
 type Seen = Arc<Mutex<Vec<(EventKind, Handle)>>>;
@@ -16,7 +16,14 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn config() -> Config {
-    Config { clock: Clock::Manual, watchdog: Duration::ZERO, backstop: Duration::ZERO, ..Config::default() }
+    Config {
+        clock: Clock::Manual,
+        watchdog: Duration::ZERO,
+        backstop: Duration::ZERO,
+        brake: Brake::OFF,
+        silence_expected: 0,
+        ..Config::default()
+    }
 }
 
 /// Notes every event, and may call the wheel.

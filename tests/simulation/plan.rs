@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::rng::Rng;
-use crate::config::{Clock, Config};
+use crate::config::{Brake, Clock, Config};
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -141,6 +141,9 @@ fn settings(rng: &mut Rng, kind: Kind, drained: bool, hosts: u32) -> Config {
             Kind::Bustle | Kind::Flapping => rng.pick(&[5 * MINUTE_MS, 5 * MINUTE_MS, 0, 10_000]),
         }),
         settle_timeout: ms(rng.pick(&[MINUTE_MS, MINUTE_MS, 3000])),
+        // The model knows no guards; `guards.rs` is about them.
+        brake: Brake::OFF,
+        silence_expected: 0,
         ..Config::default()
     }
 }

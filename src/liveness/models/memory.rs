@@ -133,7 +133,7 @@ fn a_stamp_against_a_late_look() {
     let stamp = |clock: &WheelClock| {
         clock.plain_stamp().unwrap_or_else(|| {
             let stamp = clock.stamp();
-            clock.extend_plain();
+            clock.hear(stamp);
             stamp
         })
     };

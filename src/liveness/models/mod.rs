@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::{Engine, Shared, Wake};
 use crate::canary::{self, Canary};
-use crate::config::{Clock, Config};
+use crate::config::{Brake, Clock, Config};
 use crate::event::Event;
 use crate::record::Handle;
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -124,7 +124,14 @@ impl World {
 }
 
 fn quiet() -> Config {
-    Config { watchdog: Duration::ZERO, backstop: Duration::ZERO, max_hosts: 4, ..Config::default() }
+    Config {
+        watchdog: Duration::ZERO,
+        backstop: Duration::ZERO,
+        max_hosts: 4,
+        brake: Brake::OFF,
+        silence_expected: 0,
+        ..Config::default()
+    }
 }
 
 fn announce(shared: &Shared, id: u8, seconds: u64) -> Handle {
