@@ -94,8 +94,11 @@ pub struct Config {
     pub settle_timeout: Duration,
     /// The brake on mass leaves; [`Brake::OFF`] for none.
     pub brake: Brake,
-    /// How many announces must have been due, and none heard, before the wheel holds that it is cut off itself; 0 switches
-    /// that guard, silence, off. Default: 20.
+    /// Silence: how many announces must have been due, within 1.25 intervals of a host that is about to leave and of hosts
+    /// that announce as often or more often, and none heard, before the wheel holds that it is cut off itself. Then nobody
+    /// leaves until somebody is heard, one host TTL at the longest; and after that each host gets one more interval and its
+    /// grace. Fewer than 16 hosts of one interval cannot make 20 due announces, so it does not help them; and with `grace`
+    /// 0 the first hosts are due before it can start. 0 switches it off. Default: 20.
     pub silence_expected: u32,
     /// Stack size in bytes of the wheel's thread, on which callbacks run. At least 64 KiB. Default: 1 MiB.
     pub stack_size: usize,

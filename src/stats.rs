@@ -239,13 +239,15 @@ pub struct HostStatus {
     pub age: Duration,
     /// When its TTL ends.
     pub deadline: Duration,
+    /// Since when it is suspect: the end of its TTL. `None` if it is not.
+    pub suspect_since: Option<Duration>,
     /// When it leaves, if it is not heard: the deadline and the grace.
     pub leaves_at: Duration,
     /// When the thread plans to look at it next; `None` before its first look.
     pub next_look: Option<Duration>,
     /// Since when it has been held back though it is due.
     pub held_since: Option<Duration>,
-    /// What holds it back.
+    /// What holds back hosts that are due, at this moment.
     pub held_by: Option<Hold>,
     /// The number given at registration.
     pub user_data: u64,

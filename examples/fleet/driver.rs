@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::io::{self, BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +65,18 @@ enum Deed {
     BringBack(usize),
     StopScheduler,
     ContinueScheduler,
+    KillScheduler,
+    StartScheduler,
+}
+
+/// Where the scheduler keeps its snapshots. Removed with the run.
+struct SnapshotFile(PathBuf);
+
+impl Drop for SnapshotFile {
+    fn drop(&mut self) {
+        // It may not have been written yet.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 struct Driver<'a> {
@@ -71,7 +84,10 @@ struct Driver<'a> {
     interrupted: &'a AtomicBool,
     bar: ProgressBar,
     scheduler: Process,
+    /// Between the scheduler's end and its return.
+    down: bool,
     told: Receiver<Result<Observation, String>>,
+    snapshot: SnapshotFile,
     port: u16,
     /// `None` once the host was killed.
     hosts: Vec<Option<Process>>,
@@ -86,13 +102,16 @@ struct Driver<'a> {
 pub fn run(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<History, Failure> {
     // One pipe for each host, and some more for its start, for the scheduler and for the driver itself.
     system::allow_open_files(plan.hosts.len() as u64 + 64)?;
-    let (scheduler, told) = start_scheduler(plan)?;
+    let snapshot = SnapshotFile(std::env::temp_dir().join(format!("hostwheel-fleet-{}.snapshot", std::process::id())));
+    let (scheduler, told) = start_scheduler(plan, &snapshot, 0)?;
     let mut driver = Driver {
         plan,
         interrupted,
         bar: ProgressBar::hidden(),
         scheduler,
+        down: false,
         told,
+        snapshot,
         port: 0,
         hosts: Vec::new(),
         incarnations: vec![0; plan.hosts.len()],
@@ -107,15 +126,31 @@ pub fn run(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<History, Failur
     Ok(driver.history)
 }
 
-/// Starts the scheduler, and a thread that reads what it writes.
-fn start_scheduler(plan: &Plan) -> io::Result<(Process, Receiver<Result<Observation, String>>)> {
-    let args = [plan.grace.as_millis().to_string()];
+/// Starts the scheduler on a port, 0 for any, and a thread that reads what it writes.
+fn start_scheduler(
+    plan: &Plan,
+    snapshot: &SnapshotFile,
+    port: u16,
+) -> io::Result<(Process, Receiver<Result<Observation, String>>)> {
+    let args = [
+        plan.grace.as_millis().to_string(),
+        port.to_string(),
+        snapshot.0.to_string_lossy().into_owned(),
+        plan.brake.to_string(),
+    ];
     let mut scheduler = Process::start(scheduler::ROLE, &args, Stdio::piped())?;
     let output = scheduler.take_stdout().ok_or_else(|| io::Error::other("the scheduler has no output"))?;
     let (tell, told) = mpsc::channel();
     thread::Builder::new().name("reader".into()).spawn(move || {
-        for line in BufReader::new(output).lines() {
-            let observation = line.map_err(|e| e.to_string()).and_then(|line| line.parse());
+        let mut output = BufReader::new(output);
+        loop {
+            let mut line = String::new();
+            let observation = match output.read_line(&mut line) {
+                // The end, or the torn last line of a scheduler that was killed.
+                Ok(_) if !line.ends_with('\n') => return,
+                Ok(_) => line.trim_end().parse(),
+                Err(e) => Err(e.to_string()),
+            };
             // A receiver that has gone is a run that has ended.
             if tell.send(observation).is_err() {
                 return;
@@ -172,6 +207,10 @@ impl Driver<'_> {
         if system::monotonic_ns() > until_ns {
             return Err(Failure::Broken(else_why.to_owned()));
         }
+        if self.down {
+            thread::sleep(wait);
+            return Ok(());
+        }
         let mut next = self.told.recv_timeout(wait);
         loop {
             match next {
@@ -194,8 +233,14 @@ impl Driver<'_> {
         self.history.started_ns = started;
         let hosts = self.plan.hosts.iter().enumerate().filter(|(_, host)| host.fate != Fate::Untouched);
         let strikes = hosts.map(|(number, host)| (host.at, Deed::Strike(number)));
-        let stop = &self.plan.stop;
-        for (at, deed) in strikes.chain([(stop.start, Deed::StopScheduler), (stop.end, Deed::ContinueScheduler)]) {
+        let Plan { stop, restart, .. } = self.plan;
+        let own = [
+            (stop.start, Deed::StopScheduler),
+            (stop.end, Deed::ContinueScheduler),
+            (restart.start, Deed::KillScheduler),
+            (restart.end, Deed::StartScheduler),
+        ];
+        for (at, deed) in strikes.chain(own) {
             self.agenda.push(Reverse((started + at.as_nanos() as u64, deed)));
         }
         self.bar = ProgressBar::new(self.plan.length.as_secs()).with_style(style("{pos}/{len} s  {wide_msg}"));
@@ -244,6 +289,21 @@ impl Driver<'_> {
                 self.scheduler.go_on()?;
                 self.history.stop_ns.end = system::monotonic_ns();
                 self.say("the scheduler goes on, with all announces of that time in its socket");
+            }
+            Deed::KillScheduler => {
+                self.scheduler.kill()?;
+                self.history.restart_ns.start = system::monotonic_ns();
+                // What it had said before is still to be read.
+                while let Ok(observation) = self.told.recv() {
+                    self.history.note(observation?)?;
+                }
+                self.down = true;
+                self.say("the scheduler is killed (SIGKILL)");
+            }
+            Deed::StartScheduler => {
+                (self.scheduler, self.told) = start_scheduler(self.plan, &self.snapshot, self.port)?;
+                self.down = false;
+                self.say("a new scheduler starts from the last snapshot");
             }
         }
         Ok(())

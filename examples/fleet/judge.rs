@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::history::{History, HostHistory, Life};
-use crate::observation::{Event, Heard, REGISTERED};
+use crate::observation::{Event, Heard, LEAVE_EVENT, REGISTERED, RESTORED};
 use crate::plan::{EDGE, Fate, Plan, leaves_after};
 use crate::scheduler;
 
@@ -30,10 +30,11 @@ pub enum Promise {
     PoliteLeaveIsSilent,
     AnnounceAccepted,
     TableFollows,
+    BrakeHolds,
 }
 
 impl Promise {
-    pub const ALL: [Promise; 8] = [
+    pub const ALL: [Promise; 9] = [
         Promise::NeverEarly,
         Promise::NeverLost,
         Promise::ExactlyOnce,
@@ -42,6 +43,7 @@ impl Promise {
         Promise::PoliteLeaveIsSilent,
         Promise::AnnounceAccepted,
         Promise::TableFollows,
+        Promise::BrakeHolds,
     ];
 }
 
@@ -56,6 +58,7 @@ impl fmt::Display for Promise {
             Promise::PoliteLeaveIsSilent => "a host that leaves by itself fires nothing",
             Promise::AnnounceAccepted => "every announce of a well-formed host is accepted",
             Promise::TableFollows => "the scheduler's table holds the hosts that live, and no other",
+            Promise::BrakeHolds => "no more leaves at a time than the brake lets pass",
         })
     }
 }
@@ -83,8 +86,10 @@ pub struct Detection {
     pub interval: Duration,
     /// From the last announce to the leave, in real time.
     pub silence: Duration,
-    /// From the moment at which the leave was due, less the time not counted.
+    /// From the moment at which the leave was due, less the time not counted and the time held back.
     pub lateness: Duration,
+    /// For how long a guard held it back.
+    pub held: Duration,
     /// Time in between that counted against nobody.
     pub away: Duration,
     /// Whether it was due at a moment at which the scheduler stood still, and so could only be found afterwards.
@@ -97,6 +102,8 @@ pub struct Verdict {
     pub tallies: Vec<(Fate, Tally)>,
     /// Hosts that ran all through the scheduler's own stop, and how many of them are known as before.
     pub through_stop: Tally,
+    /// Hosts that ran all through the scheduler's restart, and how many of them are known as before.
+    pub through_restart: Tally,
     pub detections: Vec<Detection>,
     pub breaches: Vec<Breach>,
 }
@@ -131,8 +138,38 @@ pub fn judge(plan: &Plan, history: &History) -> Verdict {
         if let Some(as_before) = court.came_through_stop() {
             verdict.through_stop.add(as_before, innocent);
         }
+        if let Some(as_before) = court.came_through_restart() {
+            verdict.through_restart.add(as_before, innocent);
+        }
+    }
+    if plan.brake {
+        judge_brake(plan, history, &mut verdict);
     }
     verdict
+}
+
+/// Follows the leaves after the restart through a bucket as the scheduler's brake has it.
+fn judge_brake(plan: &Plan, history: &History, verdict: &mut Verdict) {
+    // One each for the rounding of the bucket and for a callback that was held up before it took the time.
+    const TOLERANCE: f64 = 2.0;
+    let brake = scheduler::narrow_brake();
+    let hosts = plan.hosts.len() as f64;
+    let share = |permille: u32, min: u32| (hosts * f64::from(permille) / 1000.0).max(f64::from(min));
+    let burst = share(brake.burst_permille, brake.burst_min);
+    let per_second = share(brake.refill_permille, brake.refill_min) / 60.0;
+    let events = history.hosts.iter().flat_map(|host| &host.events);
+    let after = events.filter(|event| event.kind == LEAVE_EVENT && event.at_ns > history.restart_ns.end);
+    let mut leaves: Vec<&Event> = after.collect();
+    leaves.sort_by_key(|leave| leave.at_ns);
+    let (mut level, mut before_ns) = (0.0, 0);
+    for leave in leaves {
+        level = f64::max(level - seconds(leave.at_ns - before_ns) * per_second, 0.0) + 1.0;
+        before_ns = leave.at_ns;
+        if level > burst + TOLERANCE {
+            let what = format!("a leave beyond the burst of {burst:.0} and the refill of {per_second:.1} a second");
+            verdict.breaches.push(Breach { promise: Promise::BrakeHolds, host: leave.host as usize, what });
+        }
+    }
 }
 
 impl Tally {
@@ -164,12 +201,18 @@ impl Court<'_> {
             self.judge_leaves(life, verdict);
             self.judge_end(life, lives.get(index + 1), verdict);
         }
-        let lives_on = lives.last().is_some_and(|life| life.leaves.is_empty() && life.left.is_none());
+        let lives_on =
+            lives.last().is_some_and(|life| life.leaves.is_empty() && life.left.is_none() && !self.is_forgotten(life));
         if self.host.kept != lives_on {
             let what =
                 if lives_on { "the table lacks a host that has not left" } else { "the table has a host that left" };
             self.accuse(verdict, Promise::TableFollows, what.to_owned());
         }
+    }
+
+    /// Whether the scheduler was killed before a snapshot had the host.
+    fn is_forgotten(&self, life: &Life) -> bool {
+        self.host.forgotten.contains(&life.handle)
     }
 
     fn accuse(&self, verdict: &mut Verdict, promise: Promise, what: String) {
@@ -181,10 +224,11 @@ impl Court<'_> {
         leaves_after(Duration::from_millis(heard.interval_ms), self.plan.grace).as_nanos() as u64
     }
 
-    /// The first announce of a handle registers, and no later one does.
+    /// The first announce of a handle registers, unless a snapshot did, and no later one does.
     fn judge_handle(&self, life: &Life, verdict: &mut Verdict) {
-        for (index, heard) in life.heard.iter().enumerate() {
-            if (heard.outcome == REGISTERED) != (index == 0) {
+        for (index, heard) in life.heard.iter().enumerate().filter(|(_, heard)| heard.outcome != RESTORED) {
+            let first = index == 0;
+            if (heard.outcome == REGISTERED) != first {
                 let what = format!("announce {index} under handle {:#x} had outcome {}", life.handle, heard.outcome);
                 self.accuse(verdict, Promise::OneHandlePerLife, what);
             }
@@ -193,7 +237,8 @@ impl Court<'_> {
 
     /// A silence that was long enough must have ended the life.
     fn judge_gaps(&self, life: &Life, verdict: &mut Verdict) {
-        for pair in life.heard.windows(2) {
+        // A restart grants at least an interval and a grace.
+        for pair in life.heard.windows(2).filter(|pair| pair[1].outcome != RESTORED) {
             let silence = self.counted(pair[0].at_ns, pair[1].at_ns);
             if silence > self.leaves_after_ns(pair[0]) + nanos(EDGE) {
                 let what = format!("silent for {:.3} s and renewed, without a leave", seconds(silence));
@@ -224,10 +269,12 @@ impl Court<'_> {
             }
             let away_ns = self.away_since(last, leave);
             let silence_ns = leave.at_ns - last.at_ns;
+            let waited_ns = silence_ns - self.leaves_after_ns(last) - away_ns;
             verdict.detections.push(Detection {
                 interval: Duration::from_millis(last.interval_ms),
                 silence: Duration::from_nanos(silence_ns),
-                lateness: Duration::from_nanos(silence_ns - self.leaves_after_ns(last) - away_ns),
+                lateness: Duration::from_nanos(waited_ns.saturating_sub(leave.held_ns)),
+                held: Duration::from_nanos(leave.held_ns),
                 away: Duration::from_nanos(away_ns),
                 due_in_stop: due_in_stop(&self.history.stop_ns, last.at_ns + self.leaves_after_ns(last)),
             });
@@ -252,7 +299,8 @@ impl Court<'_> {
                 seconds(stopped)
             ));
         }
-        let next = self.host.heard.iter().find(|heard| heard.at_ns > last.at_ns)?;
+        let mut announces = self.host.heard.iter().filter(|heard| heard.outcome != RESTORED);
+        let next = announces.find(|heard| heard.at_ns > last.at_ns)?;
         (next.sent_ns + nanos(EDGE) < last.at_ns + leaves_after).then(|| {
             let waited = seconds(leave.at_ns.saturating_sub(next.sent_ns));
             format!("a leave of a host whose next announce had been in the socket for {waited:.3} s")
@@ -262,7 +310,7 @@ impl Court<'_> {
     /// A life ends by a leave or a goodbye, or goes on.
     fn judge_end(&self, life: &Life, next: Option<&Life>, verdict: &mut Verdict) {
         let Some(last) = life.heard.last() else { return };
-        if !life.leaves.is_empty() || life.left.is_some() {
+        if !life.leaves.is_empty() || life.left.is_some() || self.is_forgotten(life) {
             return;
         }
         if let Some(next) = next {
@@ -305,9 +353,23 @@ impl Court<'_> {
         Some(meanwhile.all(|heard| heard.handle == before.handle))
     }
 
+    /// For a host that announced itself before the scheduler was killed and after it was back, and that neither left nor
+    /// died in between: whether it is still the host that it was before.
+    fn came_through_restart(&self) -> Option<bool> {
+        let restart = &self.history.restart_ns;
+        let before = self.host.heard.iter().rfind(|heard| heard.at_ns < restart.start && heard.outcome != RESTORED)?;
+        let after = self.host.heard.iter().find(|heard| heard.at_ns >= restart.end)?;
+        let away = self.host.left.iter().any(|left| left.handle == before.handle)
+            || self.host.leaves().any(|leave| leave.handle == before.handle && leave.at_ns < after.at_ns);
+        (!away).then_some(after.handle == before.handle)
+    }
+
     fn is_as_expected(&self, fate: Fate) -> bool {
         let (lives, _) = self.host.lives();
-        let (leaves, kept) = (self.host.leaves().count(), self.host.kept);
+        // What a snapshot alone brought back, its end having come after the snapshot, is no life of the host's.
+        let own = |life: &Life| life.heard.iter().any(|heard| heard.outcome != RESTORED);
+        let lives: Vec<Life> = lives.into_iter().filter(own).collect();
+        let (leaves, kept) = (lives.iter().map(|life| life.leaves.len()).sum::<usize>(), self.host.kept);
         let as_planned = match fate {
             Fate::Untouched | Fate::StoppedShort | Fate::RestartedBefore | Fate::IntervalChanged => {
                 (leaves, lives.len(), kept) == (0, 1, true)

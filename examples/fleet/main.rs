@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release --example fleet` starts a small scheduler on top of hostwheel and 200 hosts, each a process of its
 //! own that announces itself over UDP. A driver, which alone knows the truth, kills hosts, stops and continues them, asks
-//! them to leave, restarts them, and stops the scheduler itself for longer than a TTL. At the end it holds what the
+//! them to leave, restarts them, stops the scheduler itself for longer than a TTL, and kills it, so that another one has to
+//! go on from its last snapshot. At the end it holds what the
 //! scheduler saw against what really happened, prints a report, and draws `target/fleet.svg`. It fails when a promise of
 //! the library was broken.
 //!
@@ -63,6 +64,9 @@ struct Options {
     /// How long a host past its TTL stays suspect, in seconds; at most its own interval counts. 0 is the literal TTL
     #[arg(long, default_value_t = 15.0, allow_negative_numbers = true, value_parser = grace_in_range)]
     grace: f64,
+    /// Lets many hosts die at once, under a brake that is narrow enough to be seen at work
+    #[arg(long)]
+    brake: bool,
 }
 
 fn hosts_in_range(text: &str) -> Result<usize, String> {
@@ -108,7 +112,7 @@ fn run(options: &Options) -> Result<bool, Failure> {
     }
     let seed = options.seed.unwrap_or_else(fresh_seed);
     let grace = Duration::from_millis((options.grace * 1000.0).round() as u64);
-    let plan = Plan::draw(options.hosts, Duration::from_secs(options.seconds), grace, seed);
+    let plan = Plan::draw(options.hosts, Duration::from_secs(options.seconds), grace, options.brake, seed);
     introduce(&plan, seed);
     let history = driver::run(&plan, &interrupted)?;
     let verdict = judge::judge(&plan, &history);
@@ -140,7 +144,14 @@ fn introduce(plan: &Plan, seed: u64) {
         println!("  {:>5}  {}", plan.count(fate), fate.name());
     }
     let (from, to) = (plan.stop.start.as_secs_f64(), plan.stop.end.as_secs_f64());
-    println!("\nAnd the scheduler itself is stopped from second {from:.1} to second {to:.1}.");
+    let (killed, started) = (plan.restart.start.as_secs_f64(), plan.restart.end.as_secs_f64());
+    println!(
+        "\nAnd the scheduler itself is stopped from second {from:.1} to second {to:.1}, killed in second {killed:.1}, and \
+         started\nfrom its last snapshot in second {started:.1}."
+    );
+    if plan.brake {
+        println!("All that are killed are killed at once, and a narrow brake lets them leave one after the other.");
+    }
     if !plan.has(Fate::StoppedShort) {
         println!("With so short a grace no host can be stopped for clearly less than it, so that fate is left out.");
     }

@@ -9,6 +9,10 @@ use std::str::FromStr;
 pub enum Observation {
     /// The scheduler listens.
     Port(u16),
+    /// After a restart: the wheel knows a host again.
+    Restored(Restored),
+    /// After a restart: all that the snapshot held is restored, and announces are read again.
+    Back { at_ns: u64 },
     /// An announce was read from the socket and handed to the wheel.
     Heard(Heard),
     /// The wheel refused an announce.
@@ -65,8 +69,20 @@ line! {
         sequence,
         /// The handle that the wheel answered.
         handle,
-        /// [`REGISTERED`], [`RENEWED`] or [`RECOVERED`].
+        /// [`REGISTERED`], [`RENEWED`], [`RECOVERED`] or [`RESTORED`].
         outcome,
+    }
+}
+
+line! {
+    /// A host that came out of a snapshot.
+    Restored {
+        at_ns,
+        host,
+        interval_ms,
+        handle,
+        /// How long ago the wheel holds it to have been heard; at least that.
+        age_ns,
     }
 }
 
@@ -76,6 +92,8 @@ pub const REGISTERED: u64 = 1;
 pub const RENEWED: u64 = 2;
 /// Outcome: it was a suspect.
 pub const RECOVERED: u64 = 3;
+/// Outcome: no announce of the host's at all, the wheel knows it from a snapshot.
+pub const RESTORED: u64 = 4;
 
 line! {
     /// A callback of the wheel.
@@ -89,6 +107,8 @@ line! {
         lateness_ns,
         /// Time since the last announce that the wheel did not count, because nobody watched.
         away_ns,
+        /// How long it was held back by a guard.
+        held_ns,
         attempt,
         superseded,
     }
@@ -135,6 +155,8 @@ line! {
         superseded,
         clamps,
         away_ns,
+        silences,
+        brake_ns,
         margin_ns,
         visits,
         wake_ups,
@@ -150,6 +172,8 @@ impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Observation::Port(port) => write!(f, "port {port}"),
+            Observation::Restored(restored) => write!(f, "restored{restored}"),
+            Observation::Back { at_ns } => write!(f, "back {at_ns}"),
             Observation::Heard(heard) => write!(f, "heard{heard}"),
             Observation::Refused { host, error } => write!(f, "refused {host} {error}"),
             Observation::Event(event) => write!(f, "event{event}"),
@@ -169,6 +193,8 @@ impl FromStr for Observation {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         Ok(match word {
             "port" => Observation::Port(number(Some(rest))?),
+            "restored" => Observation::Restored(rest.parse()?),
+            "back" => Observation::Back { at_ns: number(Some(rest))? },
             "heard" => Observation::Heard(rest.parse()?),
             "refused" => {
                 let (host, error) = rest.split_once(' ').unwrap_or((rest, ""));

@@ -2,7 +2,7 @@
 //!
 //! Times count from the moment at which all hosts are registered. A fate that turns on how long a host is silent is
 //! planned with a distance to the moment at which it would turn into another fate, and not across the scheduler's own
-//! stop, during which silence does not count.
+//! stop and restart, during which silence does not count.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -27,7 +27,14 @@ const OVERSHOOT: Duration = Duration::from_millis(1500);
 const TAIL: Duration = Duration::from_secs(2);
 
 /// The shortest run into which every fate fits.
-pub const SHORTEST_RUN: u64 = 30;
+pub const SHORTEST_RUN: u64 = 36;
+
+/// How long after its stop the scheduler is killed, and how long after that it is started again.
+const RESTART_AFTER: Duration = Duration::from_millis(700);
+const DOWN_FOR: Duration = Duration::from_millis(800);
+
+/// When, after the scheduler's restart, many hosts die at once in a run that shows the brake.
+const WAVE_AFTER: Duration = Duration::from_secs(1);
 
 /// The smallest fleet in which every fate happens to somebody.
 pub const SMALLEST_FLEET: usize = 20;
@@ -85,9 +92,12 @@ impl Fate {
         }
     }
 
-    /// Its share of the fleet in percent; the rest is left alone.
-    fn share(self) -> usize {
+    /// Its share of the fleet in percent; the rest is left alone. A run that shows the brake has no host that returns: one
+    /// that the brake holds back would be saved by that.
+    fn share(self, brake: bool) -> usize {
         match self {
+            Fate::Killed if brake => 30,
+            Fate::StoppedShort | Fate::StoppedLong | Fate::RestartedBefore | Fate::RestartedAfter if brake => 0,
             Fate::Untouched => 0,
             Fate::Killed => 15,
             Fate::StoppedShort | Fate::IntervalChanged => 10,
@@ -116,6 +126,10 @@ pub struct Plan {
     pub grace: Duration,
     /// From when to when the scheduler itself is stopped.
     pub stop: Range<Duration>,
+    /// When the scheduler is killed, and when it is started again.
+    pub restart: Range<Duration>,
+    /// Many hosts die at once, under a narrow brake.
+    pub brake: bool,
     pub length: Duration,
 }
 
@@ -126,16 +140,18 @@ pub fn leaves_after(interval: Duration, grace: Duration) -> Duration {
 
 impl Plan {
     /// Draws a plan. The same arguments give the same plan.
-    pub fn draw(hosts: usize, length: Duration, grace: Duration, seed: u64) -> Plan {
+    pub fn draw(hosts: usize, length: Duration, grace: Duration, brake: bool, seed: u64) -> Plan {
         let mut rng = StdRng::seed_from_u64(seed);
         let longest_ttl = Duration::from_millis(2 * INTERVAL_MS.end);
-        let stopped_at = between(&mut rng, length * 33 / 100..length * 40 / 100);
+        let stopped_at = between(&mut rng, length * 33 / 100..length * 36 / 100);
         let stopped_for = longest_ttl + between(&mut rng, Duration::from_millis(500)..OVERSHOOT);
-        let mut plan = Plan { hosts: Vec::new(), grace, stop: stopped_at..stopped_at + stopped_for, length };
+        let stop = stopped_at..stopped_at + stopped_for;
+        let restart = stop.end + RESTART_AFTER..stop.end + RESTART_AFTER + DOWN_FOR;
+        let mut plan = Plan { hosts: Vec::new(), grace, stop, restart, brake, length };
 
         let mut fates = Vec::with_capacity(hosts);
         for fate in Fate::ALL.into_iter().filter(|fate| plan.has(*fate)) {
-            fates.extend(std::iter::repeat_n(fate, hosts * fate.share() / 100));
+            fates.extend(std::iter::repeat_n(fate, hosts * fate.share(brake) / 100));
         }
         fates.resize(hosts, Fate::Untouched);
         fates.shuffle(&mut rng);
@@ -145,7 +161,8 @@ impl Plan {
 
     /// Whether the fate exists at all: a grace too short to stay away from both of its ends has no "within".
     pub fn has(&self, fate: Fate) -> bool {
-        fate != Fate::StoppedShort || self.grace > 2 * EDGE
+        (fate != Fate::StoppedShort || self.grace > 2 * EDGE)
+            && (!self.brake || fate.share(true) > 0 || fate == Fate::Untouched)
     }
 
     /// How many hosts have a fate.
@@ -165,11 +182,16 @@ impl Plan {
             Fate::Untouched | Fate::Left | Fate::IntervalChanged => Duration::ZERO,
         };
         let returns = !matches!(fate, Fate::Killed) && !silence.is_zero();
-        let at = self.moment(silence, returns, rng);
+        let at = if self.brake && fate == Fate::Killed {
+            self.restart.end + WAVE_AFTER
+        } else {
+            self.moment(silence, returns, rng)
+        };
         HostPlan { fate, interval, at, silence, new_interval }
     }
 
-    /// A moment for a fate that is decided `silence` later: clear of the scheduler's stop for a host that returns.
+    /// A moment for a fate that is decided `silence` later: clear of the scheduler's stop and restart for a host that
+    /// returns.
     fn moment(&self, silence: Duration, returns: bool, rng: &mut StdRng) -> Duration {
         let pause = Duration::from_millis(500);
         let end = self.length - TAIL - silence;
@@ -177,7 +199,7 @@ impl Plan {
             return between(rng, pause..end);
         }
         let before = pause..self.stop.start - silence - pause;
-        let after = self.stop.end + pause..end;
+        let after = self.restart.end + pause..end;
         let first = before.end - before.start;
         let offset = between(rng, Duration::ZERO..first + (after.end - after.start));
         if offset < first { before.start + offset } else { after.start + (offset - first) }
@@ -194,10 +216,12 @@ mod tests {
 
     #[test]
     fn a_seed_gives_one_plan_in_which_every_fate_is_decided_in_time() {
-        for (grace_ms, seed) in [(15_000, 1), (0, 2), (300, 3), (700, 4)] {
+        for (grace_ms, brake, seed) in
+            [(15_000, false, 1), (0, false, 2), (300, false, 3), (700, false, 4), (15_000, true, 5)]
+        {
             let draw = || {
                 let grace = Duration::from_millis(grace_ms);
-                Plan::draw(2000, Duration::from_secs(SHORTEST_RUN), grace, seed)
+                Plan::draw(2000, Duration::from_secs(SHORTEST_RUN), grace, brake, seed)
             };
             let plan = draw();
             assert_eq!(format!("{plan:?}"), format!("{:?}", draw()));

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::history::History;
 use crate::judge::{Breach, Promise, Tally, Verdict};
+use crate::observation::RESTORED;
 use crate::plan::Plan;
 
 /// How often a scheduler without a wheel scans all its hosts.
@@ -57,6 +58,7 @@ fn print_fates(verdict: &Verdict) {
         row(fate.name(), tally, fate.expectation());
     }
     row("ran through the scheduler's own stop", &verdict.through_stop, "no leave, same handle");
+    row("ran through the scheduler's restart", &verdict.through_restart, "no leave, restored");
 }
 
 fn print_detection(verdict: &Verdict) {
@@ -84,24 +86,34 @@ fn print_detection(verdict: &Verdict) {
         lateness_in_stop.print(&format!("  {} due in the stop, found after it", lateness_in_stop.0.len()));
     }
     scan_lateness.print("  a scan every 300 s would need");
+    let held = verdict.detections.iter().filter(|found| !found.held.is_zero());
+    if let Some(longest) = held.clone().map(|found| found.held).max() {
+        println!("  of them {} held back by the brake, up to {}", held.count(), show(longest));
+    }
 }
 
 fn print_account(plan: &Plan, history: &History, verdict: &Verdict) {
     let stats = &history.stats;
-    let heard: usize = history.hosts.iter().map(|host| host.heard.len()).sum();
+    let heard = history.hosts.iter().flat_map(|host| &host.heard).filter(|heard| heard.outcome != RESTORED).count();
     let stop = plan.stop.end - plan.stop.start;
+    let (lost, in_restart) = history.lost();
     let row = |name: &str, value: String| println!("  {name:<38}{value}");
     let alive = history.hosts.iter().filter(|host| host.alive).count();
-    println!("\nThe wheel's account");
+    let away = history.counts.iter().map(|count| count.away_ns).max().unwrap_or(0);
+    let down = Duration::from_nanos(history.restart_ns.end - history.restart_ns.start);
+    println!("\nThe account of the wheels, counters of the one after the restart");
     row("hosts at the end", format!("{} known, {alive} really alive", stats.live));
-    row("announces", format!("{heard} read from the socket, {} lost on the way", history.lost()));
+    row("announces", format!("{heard} read from the socket, {} lost on the way", lost - in_restart));
+    row("the scheduler's restart", format!("it was gone for {}, and missed {in_restart} announces", show(down)));
     row("suspects", format!("{}, of which {} recovered", stats.suspects, stats.recoveries));
     row("leaves", format!("{}, of which {} false", stats.leaves, verdict.false_leaves()));
     row("leaves that met a newer entry", format!("{} (the table keeps it: handles differ)", stats.mismatches));
     row("polite leaves", stats.left.to_string());
     row("rescues by the back-stop", stats.rescues.to_string());
-    let away = Duration::from_nanos(stats.away_ns);
+    let away = Duration::from_nanos(away);
     row("time not counted", format!("{} (the scheduler was stopped for {})", show(away), show(stop)));
+    row("silences", stats.silences.to_string());
+    row("time at the brake", show(Duration::from_nanos(stats.brake_ns)));
     row("margin of the coarse clock", show(Duration::from_nanos(stats.margin_ns)));
     row("greatest lateness by its own count", show(Duration::from_nanos(stats.lateness_max_ns)));
     row("work of its thread", format!("{} wake-ups, {} looks at a host", stats.wake_ups, stats.visits));

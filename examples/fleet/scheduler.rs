@@ -3,15 +3,18 @@
 //! This file is the example to copy from. The main thread reads announces from a UDP socket and hands them to the wheel;
 //! the wheel calls [`LeaveHost`] on its own thread when a host has gone, and the host is removed from the table if its
 //! handle is still the one in the table. Everything that happens is written to standard output for the driver, by a
-//! third thread, so that a slow reader never holds up an announce or a callback.
+//! third thread, so that a slow reader never holds up an announce or a callback. A fourth takes a snapshot of the wheel
+//! twice a second; a scheduler that finds one when it starts goes on with the hosts in it.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -21,7 +24,7 @@ use mio::net::UdpSocket;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::observation::{self as told, Count, Heard, Left, Observation, Stats};
+use crate::observation::{self as told, Count, Heard, Left, Observation, Restored, Stats};
 use crate::system;
 use crate::wire::{Kind, LENGTH, Packet};
 
@@ -33,6 +36,14 @@ pub const FINISH: &str = "finish\n";
 
 /// The shortest interval that the scheduler accepts.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a snapshot is taken. What registers or leaves between the last one and a crash is not in it.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(500);
+
+/// A brake under which a fifth of the fleet needs several seconds to leave.
+pub fn narrow_brake() -> Brake {
+    Brake { burst_permille: 50, burst_min: 1, refill_permille: 3000, refill_min: 60 }
+}
 
 const SAMPLE_EVERY_NS: u64 = 100_000_000;
 /// Room for what a large fleet announces while the scheduler is stopped.
@@ -93,6 +104,7 @@ impl LeaveHost {
                 handle: event.handle().as_raw(),
                 lateness_ns: event.lateness().as_nanos() as u64,
                 away_ns: event.away().as_nanos() as u64,
+                held_ns: event.held().as_nanos() as u64,
                 attempt: event.attempt().into(),
                 superseded: event.superseded().into(),
             }),
@@ -129,16 +141,23 @@ fn send(out: &Sender<Observation>, observation: Observation) {
     let _ = out.send(observation);
 }
 
-/// Runs the scheduler. Arguments: process id of the driver, grace in ms.
+/// Runs the scheduler. Arguments: process id of the driver, grace in ms, port (0 for any), path of the snapshot, whether
+/// the brake is narrow.
 pub fn main(args: &[String]) -> ExitCode {
     system::leave_the_end_to_the_driver();
-    let [driver, grace_ms] = args else {
+    let [driver, grace_ms, port, snapshot, braked] = args else {
         eprintln!("{ROLE} is started by the fleet example itself");
         return ExitCode::from(2);
     };
     let run = || -> io::Result<()> {
         system::die_with_parent(driver.parse().map_err(io::Error::other)?)?;
-        Scheduler::start(Duration::from_millis(grace_ms.parse().map_err(io::Error::other)?))?.run()
+        let grace = Duration::from_millis(grace_ms.parse().map_err(io::Error::other)?);
+        let brake = match braked.as_str() {
+            "true" => narrow_brake(),
+            // A third of this fleet is killed within seconds, on purpose.
+            _ => Brake { burst_permille: 1000, ..Brake::default() },
+        };
+        Scheduler::start(grace, port.parse().map_err(io::Error::other)?, snapshot.into(), brake)?.run()
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -150,8 +169,10 @@ pub fn main(args: &[String]) -> ExitCode {
 }
 
 struct Scheduler {
-    wheel: HostWheel,
+    wheel: Arc<HostWheel>,
     table: SharedTable,
+    /// Dropped, it ends the thread that takes snapshots.
+    snapshots: (Sender<()>, thread::JoinHandle<()>),
     socket: UdpSocket,
     out: Sender<Observation>,
     writer: thread::JoinHandle<io::Result<()>>,
@@ -159,8 +180,8 @@ struct Scheduler {
 }
 
 impl Scheduler {
-    fn start(grace: Duration) -> io::Result<Scheduler> {
-        let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    fn start(grace: Duration, port: u16, snapshot: PathBuf, brake: Brake) -> io::Result<Scheduler> {
+        let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
         system::want_receive_buffer(socket.as_raw_fd(), SOCKET_BUFFER);
         let (out, observations) = mpsc::channel();
         let writer = thread::Builder::new().name("writer".into()).spawn(move || write_all(&observations))?;
@@ -172,13 +193,16 @@ impl Scheduler {
             min_interval: MIN_INTERVAL,
             // Far more often than the default, so that the back-stop has its say within so short a run.
             backstop: Duration::from_secs(2),
-            // A third of this fleet is killed within seconds, on purpose.
-            brake: Brake { burst_permille: 1000, ..Brake::default() },
+            brake,
             ..Config::default()
         };
         let handler = LeaveHost { table: table.clone(), out: out.clone() };
-        let wheel = HostWheel::start(config, handler).map_err(|e| io::Error::other(e.to_string()))?;
-        Ok(Scheduler { wheel, table, socket, out, writer, foreign: 0 })
+        let wheel = Arc::new(HostWheel::start(config, handler).map_err(|e| io::Error::other(e.to_string()))?);
+        if snapshot.exists() {
+            restore(&wheel, &table, &snapshot, &out)?;
+        }
+        let snapshots = take_snapshots(wheel.clone(), snapshot)?;
+        Ok(Scheduler { wheel, table, snapshots, socket, out, writer, foreign: 0 })
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -241,7 +265,9 @@ impl Scheduler {
             return;
         }
         let interval = Duration::from_millis(packet.interval_ms.into());
-        let observation = match self.wheel.announce(host_id(packet.host), interval) {
+        // The user data of a host come back with it after a restart.
+        let incarnation = packet.incarnation.into();
+        let observation = match self.wheel.announce_with(host_id(packet.host), interval, Duration::ZERO, incarnation) {
             Ok(announced) => {
                 let metadata = Metadata { handle: announced.handle, incarnation: packet.incarnation };
                 table.hosts.insert(packet.host, metadata);
@@ -309,6 +335,8 @@ impl Scheduler {
                 superseded: stats.superseded,
                 clamps: stats.clamps,
                 away_ns: stats.away.as_nanos() as u64,
+                silences: stats.silences,
+                brake_ns: stats.brake.as_nanos() as u64,
                 margin_ns: stats.margin.as_nanos() as u64,
                 visits: stats.visits,
                 wake_ups: stats.wake_ups,
@@ -317,11 +345,52 @@ impl Scheduler {
                 foreign: self.foreign,
             }),
         );
+        let (stop, snapshots) = self.snapshots;
+        drop(stop);
+        snapshots.join().map_err(|_| io::Error::other("the thread that takes snapshots panicked"))?;
         self.wheel.close(Duration::from_secs(5)).map_err(|e| io::Error::other(e.to_string()))?;
         // After a close nothing is called back any more, so nothing can follow the end.
         send(&self.out, Observation::End { at_ns });
         self.writer.join().map_err(|_| io::Error::other("the writer panicked"))?
     }
+}
+
+/// Goes on with the hosts of a snapshot.
+fn restore(wheel: &HostWheel, table: &SharedTable, path: &Path, out: &Sender<Observation>) -> io::Result<()> {
+    // Held until the table knows them all, so that no leave callback comes before.
+    let mut table = lock(table);
+    wheel.restore(path).map_err(|e| io::Error::other(e.to_string()))?;
+    wheel.each(|host| {
+        if let Some(number) = host_number(host.id) {
+            table.hosts.insert(number, Metadata { handle: host.handle, incarnation: host.user_data as u32 });
+            let restored = Restored {
+                at_ns: system::monotonic_ns(),
+                host: number.into(),
+                interval_ms: host.interval.map_or(0, |interval| interval.as_millis() as u64),
+                handle: host.handle.as_raw(),
+                // Ages are told in whole milliseconds.
+                age_ns: host.age.as_nanos() as u64 + 1_000_000,
+            };
+            send(out, Observation::Restored(restored));
+        }
+        ControlFlow::Continue(())
+    });
+    send(out, Observation::Back { at_ns: system::monotonic_ns() });
+    Ok(())
+}
+
+/// Starts a thread that takes a snapshot now and again: writing one waits for the disk.
+fn take_snapshots(wheel: Arc<HostWheel>, path: PathBuf) -> io::Result<(Sender<()>, thread::JoinHandle<()>)> {
+    let (stop, stopped) = mpsc::channel();
+    let snapshots = thread::Builder::new().name("snapshots".into()).spawn(move || {
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(SNAPSHOT_EVERY) {
+            // A scheduler lives on without one; the next may succeed.
+            if let Err(error) = wheel.snapshot(&path) {
+                eprintln!("scheduler: {error}");
+            }
+        }
+    })?;
+    Ok((stop, snapshots))
 }
 
 /// Writes observations as they come, and flushes when none waits.

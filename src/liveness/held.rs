@@ -33,9 +33,13 @@ struct World {
 
 impl World {
     fn new() -> (World, Engine) {
+        World::watched(Duration::ZERO)
+    }
+
+    fn watched(watchdog: Duration) -> (World, Engine) {
         let config = Config {
             clock: Clock::Manual,
-            watchdog: Duration::ZERO,
+            watchdog,
             max_hosts: 64,
             brake: Brake::OFF,
             silence_expected: 0,
@@ -112,6 +116,10 @@ fn announce(shared: &Shared, id: u8, seconds: u64) -> Announced {
 
 fn advance(shared: &Shared, engine: &mut Engine, seconds: u64) -> Vec<Event> {
     shared.clock.set_manual(seconds * 1000 * TICK_NS);
+    step(shared, engine)
+}
+
+fn step(shared: &Shared, engine: &mut Engine) -> Vec<Event> {
     let mut events = Vec::new();
     loop {
         engine.step(shared);
@@ -173,6 +181,36 @@ fn an_announcer_of_a_known_host_may_be_held_at_any_step() {
             world.began.insert(held.resume().handle);
             world.balance(&mut engine);
         }
+    }
+}
+
+/// The time that was not counted, and that the announcer may or may not know of, is neither taken from the host nor given
+/// to it twice.
+#[test]
+fn an_announcer_may_be_held_across_a_stop_of_the_observer() {
+    use Point::*;
+    for point in [LookedUp, WordRead, Stamped, Heard] {
+        let (mut world, mut engine) = World::watched(Duration::from_secs(1));
+        let shared = world.shared.clone();
+        let held = Held::at(point, move || announce(&shared, 0, 10));
+        // A minute in which nobody looks, and then a look.
+        assert!(world.advance(&mut engine, 60).is_empty(), "{point:?}");
+        assert_eq!(world.shared.stats().away, Duration::from_millis(59_250));
+        let handle = held.resume().handle;
+        let status = world.shared.inspect(handle).expect("it is alive");
+        assert!(status.last_seen <= Duration::from_millis(750), "{point:?}: {status:?}");
+        // From then on half a second at a time: it lives for its TTL and grace, to the half second.
+        let mut left_at = None;
+        for half in 121..220 {
+            world.shared.clock.set_manual(half * 500 * TICK_NS);
+            let events = step(&world.shared, &mut engine);
+            if events.iter().any(|e| e.kind() == EventKind::Leave && e.handle() == handle) {
+                left_at = Some(half * 500 - 59_250);
+            }
+        }
+        let due = status.leaves_at.as_millis() as u64;
+        let left_at = left_at.expect("it leaves");
+        assert!((due..=due + 500).contains(&left_at), "{point:?}: due at {due}, left at {left_at}");
     }
 }
 

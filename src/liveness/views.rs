@@ -47,6 +47,7 @@ impl Shared {
             last_seen: since_open(word.last()),
             age: self.age(word),
             deadline: since_open(self.deadline(word)),
+            suspect_since: (state == HostState::Suspect).then(|| since_open(self.deadline(word))),
             leaves_at: since_open(self.leaves_at(word)),
             next_look: (armed != NONE).then(|| since_open(armed)),
             held_since: held.map(since_open),
