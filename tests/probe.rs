@@ -73,10 +73,10 @@ fn hosts_that_are_vouched_for_when_suspected_stay_and_the_others_leave_in_time()
     let mut silent_since = [None; HOSTS];
     for second in 1..=1100 {
         traffic.lock().unwrap().now = secs(second);
-        for n in 0..HOSTS {
+        for (n, silent_since) in silent_since.iter_mut().enumerate() {
             if sends_at(n, second) && (second <= 1000 || !n.is_multiple_of(5)) {
                 traffic.lock().unwrap().seen[n] = secs(second);
-                silent_since[n] = Some(secs(second));
+                *silent_since = Some(secs(second));
             }
         }
         wheel.advance(secs(second)).unwrap();
