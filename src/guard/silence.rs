@@ -32,38 +32,41 @@ impl Rates {
         Rates { hosts: Box::new([0; BUCKETS]) }
     }
 
-    /// A bucket for an effective interval; never 0, so that 0 can stand for a host that is not counted.
-    pub(crate) fn bucket(interval: Tick) -> u16 {
+    /// The bucket of an effective interval.
+    pub(crate) fn bucket(interval: Tick) -> usize {
         let interval = interval.clamp(1, u64::from(u32::MAX)) << STEPS_LOG2;
         let octave = interval.ilog2() - STEPS_LOG2;
         let step = (interval >> octave) & ((1 << STEPS_LOG2) - 1);
-        ((octave << STEPS_LOG2) as u64 + step + 1) as u16
+        (octave << STEPS_LOG2) as usize + step as usize
     }
 
     /// The shortest interval of a bucket.
     fn shortest(bucket: usize) -> Tick {
-        let (octave, step) = ((bucket - 1) >> STEPS_LOG2, (bucket - 1) & ((1 << STEPS_LOG2) - 1));
+        let (octave, step) = (bucket >> STEPS_LOG2, bucket & ((1 << STEPS_LOG2) - 1));
         let scaled = ((1u64 << STEPS_LOG2) + step as u64) << octave;
         scaled.div_ceil(1 << STEPS_LOG2)
     }
 
-    /// Moves a host from one bucket to another; 0 is none.
-    pub(crate) fn count(&mut self, from: u16, to: u16) {
-        if from == to {
-            return;
+    /// Moves a host from one bucket to another; `None` is nowhere.
+    pub(crate) fn count(&mut self, from: Option<usize>, to: Option<usize>) {
+        if let Some(from) = from {
+            self.hosts[from] -= 1;
         }
-        if from != 0 {
-            self.hosts[usize::from(from)] -= 1;
+        if let Some(to) = to {
+            self.hosts[to] += 1;
         }
-        if to != 0 {
-            self.hosts[usize::from(to)] += 1;
-        }
+    }
+
+    /// All hosts that are counted.
+    #[cfg(test)]
+    pub(crate) fn hosts(&self) -> u64 {
+        self.hosts.iter().sum()
     }
 
     /// Announces due within 1.25 x `interval` of hosts with that interval or a shorter one.
     fn due(&self, interval: Tick) -> u64 {
         let window = interval + interval / 4;
-        let upto = if planted(Canary::SlowWitnesses) { BUCKETS - 1 } else { usize::from(Self::bucket(interval)) };
+        let upto = if planted(Canary::SlowWitnesses) { BUCKETS - 1 } else { Self::bucket(interval) };
         let buckets = self.hosts[..=upto].iter().enumerate().filter(|(_, hosts)| **hosts > 0);
         let due = buckets.map(|(bucket, hosts)| {
             // Of the host's own bucket every interval counts as the host's own.
@@ -173,7 +176,7 @@ mod tests {
         let mut rates = Rates::new();
         for (count, interval) in hosts {
             for _ in 0..*count {
-                rates.count(0, Rates::bucket(*interval));
+                rates.count(None, Some(Rates::bucket(*interval)));
             }
         }
         rates
@@ -184,8 +187,8 @@ mod tests {
         let mut last = 0;
         for interval in (1..100_000).chain([1 << 20, (1 << 31) - 1, 1 << 31, u64::from(u32::MAX), u64::MAX]) {
             let bucket = Rates::bucket(interval);
-            assert!(bucket >= last && bucket > 0 && usize::from(bucket) < BUCKETS);
-            let shortest = Rates::shortest(usize::from(bucket));
+            assert!(bucket >= last && bucket < BUCKETS);
+            let shortest = Rates::shortest(bucket);
             assert!(shortest <= interval, "{interval}");
             if (16..1 << 32).contains(&interval) {
                 assert!(interval * 16 < shortest * 17, "{interval} shares a bucket with {shortest}");

@@ -12,7 +12,9 @@ use crate::event::{Event, EventKind};
 use crate::guard::{Bucket, Rates, Silence};
 use crate::index::Index;
 use crate::pause::{Point, point};
-use crate::record::{BORN_LATE, Collector, Handle, LAST_TICK, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word};
+use crate::record::{
+    BORN_LATE, Cadence, Collector, HELD, Handle, LAST_TICK, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word,
+};
 use crate::sync::{Ordering, fence};
 use crate::tick::{Tick, ticks_ceil};
 use crate::wheel::{Place, Places, Queue, Wheel};
@@ -133,14 +135,19 @@ impl Engine {
         self.braking_since = braking.then_some(now);
     }
 
-    /// Counts a host in the bucket of its interval; 0 for none.
-    pub(super) fn count(&mut self, record: &Record, bucket: u16) {
-        self.rates.count(record.counted(), bucket);
-        record.set_counted(bucket);
+    /// Counts a living host by its interval.
+    fn count(&mut self, s: &Shared, record: &Record, word: Word) {
+        if record.counted() != Some(word.cadence()) {
+            self.recount(s, record, Some(word.cadence()));
+        }
     }
 
-    fn count_alive(&mut self, s: &Shared, record: &Record, word: Word) {
-        self.count(record, Rates::bucket(s.terms.effective_interval(word.cadence())));
+    /// Counts a host by another interval than before; `None`: not any more.
+    #[cold]
+    pub(super) fn recount(&mut self, s: &Shared, record: &Record, cadence: Option<Cadence>) {
+        let bucket = |cadence| Rates::bucket(s.terms.effective_interval(cadence));
+        self.rates.count(record.counted().map(bucket), cadence.map(bucket));
+        record.set_counted(cadence);
     }
 
     /// Whether there is more to do at once: step again, after delivering the batch. Asked after the delivery, because the
@@ -241,14 +248,15 @@ impl Engine {
             let event = self.event(s, index, record, word, EventKind::Recovered);
             self.emit(s, event);
         }
-        self.count_alive(s, record, word);
+        self.count(s, record, word);
         self.silence.saw(word.last());
         let now = self.observer.tick();
         let deadline = s.deadline(word);
         if deadline > now {
-            record.set_held_since(0);
-            record.set(RESCUED, false);
-            record.set(BORN_LATE, false);
+            if record.has(RESCUED | BORN_LATE | HELD) {
+                record.let_go();
+                record.set(RESCUED | BORN_LATE, false);
+            }
             return self.place(s, index, record, deadline);
         }
         if s.terms.grace(word.cadence()) == 0 {
@@ -276,11 +284,11 @@ impl Engine {
     }
 
     fn visit_suspect(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
-        self.count_alive(s, record, word);
+        self.count(s, record, word);
         let leaves_at = s.leaves_at(word);
         let leaves_at = leaves_at - Tick::from(planted(Canary::Early));
         if leaves_at > self.observer.tick() {
-            record.set_held_since(0);
+            record.let_go();
             return self.place(s, index, record, leaves_at);
         }
         self.take(s, index, record, word)
@@ -288,7 +296,7 @@ impl Engine {
 
     fn visit_left(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
         self.end_suspicion(s, record);
-        self.count(record, 0);
+        self.recount(s, record, None);
         if self.observer.tick() <= word.last() {
             // Stamped with the clock's margin: freed once wheel time has passed it, so that the floor never runs ahead.
             self.schedule(s, index, record, word.last() + 1);
@@ -448,11 +456,14 @@ impl Engine {
         self.wheel.check_invariants(&s.slab);
         #[cfg(not(loom))]
         s.slab.check_invariants();
-        let mut known = 0;
+        let (mut known, mut counted) = (0, 0);
         for index in 0..s.slab.used() {
             let record = s.slab.record(index);
             known += usize::from(record.armed() != NONE);
+            counted += u64::from(record.counted().is_some());
+            assert!(record.counted().is_none() || record.word().state() != State::Free, "a free record is counted");
         }
+        assert_eq!(counted, self.rates.hosts(), "the count of hosts by interval is off");
         assert_eq!(known, self.known, "the count of known records is off");
     }
 }

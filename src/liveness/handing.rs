@@ -7,7 +7,7 @@ use crate::canary::{Canary, planted};
 use crate::event::{Event, EventKind, Reason, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
-use crate::record::{BORN_LATE, Handle, RESCUED, Record, State, Word};
+use crate::record::{BORN_LATE, HELD, Handle, RESCUED, Record, State, Word};
 use crate::tick::{TICK_NS, Tick};
 use crate::wheel::Queue;
 
@@ -15,8 +15,8 @@ impl Engine {
     /// A due host becomes a leave event, if there is room for one.
     pub(super) fn take(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
         let spared_until = self.ask_silence(s, word);
-        if (spared_until.is_some() || !self.may_take(s)) && record.held_since() == 0 {
-            record.set_held_since(self.observer.tick());
+        if spared_until.is_some() || !self.may_take(s) {
+            record.hold(self.observer.tick());
         }
         if let Some(until) = spared_until {
             return self.spare(s, index, record, word, until);
@@ -33,7 +33,7 @@ impl Engine {
         }
         point(Point::Claimed);
         self.end_suspicion(s, record);
-        self.count(record, 0);
+        self.recount(s, record, None);
         self.brake.pass();
         s.thread.outstanding.add(1);
         let event = self.event(s, index, record, taken, EventKind::Leave);
@@ -156,7 +156,7 @@ impl Engine {
                 self.observer.late_ns(due)
             },
             away_ns: self.observer.missed_since_ns(word.last()),
-            held: if kind == EventKind::Leave && record.held_since() != 0 {
+            held: if kind == EventKind::Leave && record.has(HELD) {
                 self.observer.tick().saturating_sub(record.held_since())
             } else {
                 0

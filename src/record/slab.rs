@@ -49,8 +49,8 @@ pub(crate) struct Record {
     list: AtomicU16,
     /// The thread's notes about the current incarnation.
     flags: AtomicU16,
-    /// The bucket of `Rates` in which the thread counts the host; 0 is none.
-    counted: AtomicU16,
+    /// The interval by which the thread counts the host, as the word holds it, and 1; 0 if it is not counted.
+    counted: AtomicU32,
     /// Since when a due host has been held back; 0 if it is not. The thread's.
     held_since: AtomicU64,
 }
@@ -67,6 +67,8 @@ pub(crate) const RESCUED: u16 = 4;
 /// The host was registered with an age that its TTL did not survive: nobody is late who could not be in time. Set by the
 /// registrant while the record is its own.
 pub(crate) const BORN_LATE: u16 = 8;
+/// A guard holds the host back, or held it back before it was handed out.
+pub(crate) const HELD: u16 = 16;
 
 impl Record {
     /// Loads the word. Acquire: pairs with every release store or CAS of the word, so what was written before the word
@@ -183,33 +185,45 @@ impl Record {
         self.position.store(position, Ordering::Relaxed);
     }
 
-    /// Since when the host has been held back, 0 if it is not. Relaxed, like the three that follow: the thread's own, and a
+    /// Since when the host has been held back, 0 if it is not. Relaxed, like the four that follow: the thread's own, and a
     /// figure for others.
     pub(crate) fn held_since(&self) -> Tick {
         self.held_since.load(Ordering::Relaxed)
     }
 
-    /// See [`held_since`](Self::held_since).
-    pub(crate) fn set_held_since(&self, tick: Tick) {
-        self.held_since.store(tick, Ordering::Relaxed);
+    /// Notes that the host is held back, if it was not already.
+    pub(crate) fn hold(&self, now: Tick) {
+        if !self.has(HELD) {
+            self.set(HELD, true);
+            self.held_since.store(now, Ordering::Relaxed);
+        }
     }
 
-    /// The bucket in which the host is counted.
-    pub(crate) fn counted(&self) -> u16 {
-        self.counted.load(Ordering::Relaxed)
+    /// Notes that nothing holds the host back.
+    pub(crate) fn let_go(&self) {
+        if self.has(HELD) {
+            self.set(HELD, false);
+            self.held_since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The interval by which the host is counted; `None` if it is not.
+    #[inline]
+    pub(crate) fn counted(&self) -> Option<Cadence> {
+        self.counted.load(Ordering::Relaxed).checked_sub(1).map(Cadence::from_bits)
     }
 
     /// See [`counted`](Self::counted).
-    pub(crate) fn set_counted(&self, bucket: u16) {
-        self.counted.store(bucket, Ordering::Relaxed);
+    pub(crate) fn set_counted(&self, cadence: Option<Cadence>) {
+        self.counted.store(cadence.map_or(0, |cadence| cadence.bits() + 1), Ordering::Relaxed);
     }
 
-    /// Whether the thread noted `flag`. Relaxed: the thread's own.
-    pub(crate) fn has(&self, flag: u16) -> bool {
-        self.flags.load(Ordering::Relaxed) & flag != 0
+    /// Whether the thread noted one of `flags`. Relaxed: the thread's own.
+    pub(crate) fn has(&self, flags: u16) -> bool {
+        self.flags.load(Ordering::Relaxed) & flags != 0
     }
 
-    /// Notes or clears a flag; see [`has`](Self::has).
+    /// Notes or clears flags; see [`has`](Self::has).
     pub(crate) fn set(&self, flag: u16, on: bool) {
         let flags = self.flags.load(Ordering::Relaxed);
         self.flags.store(if on { flags | flag } else { flags & !flag }, Ordering::Relaxed);
@@ -226,7 +240,7 @@ impl Record {
             position: AtomicU32::new(0),
             list: AtomicU16::new(0),
             flags: AtomicU16::new(0),
-            counted: AtomicU16::new(0),
+            counted: AtomicU32::new(0),
             held_since: AtomicU64::new(0),
         }
     }
@@ -434,7 +448,7 @@ impl Slab {
         record.set_armed(NONE);
         record.set_place(0, 0);
         record.flags.store(0, Ordering::Relaxed);
-        record.set_held_since(0);
+        record.held_since.store(0, Ordering::Relaxed);
         let generation = record.generation().wrapping_add(1).max(1);
         let first = self.first_generation(index);
         // Equal: the generations went round, past the 0 that is left out.

@@ -78,6 +78,16 @@ impl Cadence {
         if self.0 & SECONDS == 0 { value } else { value * 1000 }
     }
 
+    /// As the word holds it: 22 bits.
+    pub(super) fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The opposite of [`bits`](Self::bits).
+    pub(super) fn from_bits(bits: u32) -> Cadence {
+        Cadence(bits)
+    }
+
     /// Whether the host announces without an interval.
     #[inline]
     pub(crate) fn is_none(self) -> bool {
