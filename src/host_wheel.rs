@@ -293,8 +293,9 @@ impl HostWheel {
         self.shared.settle(handle, attempt, verdict)
     }
 
-    /// Has the brake let as many hosts go at once as wait for it now: for an operator who knows that they are gone. It takes effect at the thread's next look (for a manual clock: the next `advance`). A silence is not
-    /// ended by it; that ends by itself, after one host TTL at the longest.
+    /// Has the brake let as many hosts go at once as wait for it now: for an operator who knows that they are gone. It takes
+    /// effect at the thread's next look (for a manual clock: the next `advance`). A silence is not ended by it; that ends by
+    /// itself, after one host TTL at the longest.
     ///
     /// # Errors
     /// The wheel is closed.

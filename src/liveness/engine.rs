@@ -13,7 +13,7 @@ use crate::guard::{Bucket, Rates, Silence};
 use crate::index::Index;
 use crate::pause::{Point, point};
 use crate::record::{
-    BORN_LATE, Cadence, Collector, HELD, Handle, LAST_TICK, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word,
+    BORN_LATE, Cadence, Collector, Handle, LAST_TICK, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word,
 };
 use crate::sync::{Ordering, fence};
 use crate::tick::{Tick, ticks_ceil};
@@ -137,7 +137,7 @@ impl Engine {
 
     /// Counts a living host by its interval.
     fn count(&mut self, s: &Shared, record: &Record, word: Word) {
-        if record.counted() != Some(word.cadence()) {
+        if !record.is_counted(word.cadence()) {
             self.recount(s, record, Some(word.cadence()));
         }
     }
@@ -238,7 +238,18 @@ impl Engine {
     }
 
     /// All visits of one state return whether they are done; if not, the word changed under them.
+    #[inline]
     fn visit_live(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
+        self.silence.saw(word.last());
+        let deadline = s.deadline(word);
+        // The usual visit by far, and what an announce costs the thread: heard in time, and nothing noted about it.
+        if deadline > self.observer.tick() && record.is_counted(word.cadence()) && !record.has_notes() {
+            return self.place(s, index, record, deadline);
+        }
+        self.visit_other(s, index, record, word)
+    }
+
+    fn visit_other(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
         if record.has(SUSPECTED) {
             if self.room(s) == Room::Full {
                 return self.wait(s, index, record, Queue::Room);
@@ -249,14 +260,11 @@ impl Engine {
             self.emit(s, event);
         }
         self.count(s, record, word);
-        self.silence.saw(word.last());
         let now = self.observer.tick();
         let deadline = s.deadline(word);
         if deadline > now {
-            if record.has(RESCUED | BORN_LATE | HELD) {
-                record.let_go();
-                record.set(RESCUED | BORN_LATE, false);
-            }
+            record.let_go();
+            record.set(RESCUED | BORN_LATE, false);
             return self.place(s, index, record, deadline);
         }
         if s.terms.grace(word.cadence()) == 0 {

@@ -207,8 +207,13 @@ impl Record {
         }
     }
 
-    /// The interval by which the host is counted; `None` if it is not.
+    /// Whether the host is counted by this interval.
     #[inline]
+    pub(crate) fn is_counted(&self, cadence: Cadence) -> bool {
+        self.counted.load(Ordering::Relaxed) == cadence.bits() + 1
+    }
+
+    /// The interval by which the host is counted; `None` if it is not.
     pub(crate) fn counted(&self) -> Option<Cadence> {
         self.counted.load(Ordering::Relaxed).checked_sub(1).map(Cadence::from_bits)
     }
@@ -221,6 +226,12 @@ impl Record {
     /// Whether the thread noted one of `flags`. Relaxed: the thread's own.
     pub(crate) fn has(&self, flags: u16) -> bool {
         self.flags.load(Ordering::Relaxed) & flags != 0
+    }
+
+    /// Whether the thread noted anything at all.
+    #[inline]
+    pub(crate) fn has_notes(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) != 0
     }
 
     /// Notes or clears flags; see [`has`](Self::has).
