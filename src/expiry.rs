@@ -129,6 +129,7 @@ pub(crate) fn deliver(shared: &Shared, engine: &mut Engine, handler: &mut dyn Ha
             break;
         }
         delivered += 1;
+        engine.tells(shared, event);
         let verdict = call(shared, event, handler);
         if event.kind == EventKind::Leave {
             engine.answer(shared, event, verdict);
@@ -196,7 +197,7 @@ pub(crate) fn start(config: &Config, seed: u32, delivery: Delivery) -> io::Resul
             let _observing = ObservingGuard::new(&shared);
             // A panic of our own: the panic hook has told of it. Nobody watches any more, so nothing is accepted any more.
             if catch_unwind(AssertUnwindSafe(|| observer.run())).is_err() {
-                shared.clock.close();
+                shared.poison();
             }
         })
     });

@@ -369,6 +369,21 @@ impl HostWheel {
         Duration::from_nanos(self.shared.clock.now_ns())
     }
 
+    /// Has `f` called with the user data of each host that is neither said goodbye to nor shown to anybody as a leave (by a
+    /// callback or a drain) in the wheel's life: for numbers that own something. It is called when nobody uses the wheel any
+    /// more: by whoever drops the wheel or its [`Events`] last, or by its thread at its end if a callback outlasts that. Not
+    /// inside callbacks, and it must not panic. Only the first call of this method counts.
+    pub fn on_forgotten(&self, f: impl Fn(u64) + Send + Sync + 'static) {
+        self.shared.on_forgotten(Box::new(f));
+    }
+
+    /// Whether the wheel's thread ended by a panic of the library's own, which would be a bug. Then all calls that change
+    /// something are refused as after a close.
+    #[inline]
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.is_poisoned()
+    }
+
     /// Closes the wheel: from now on announces, renews, leaves and answers are refused, hosts still known get no leave, and
     /// no callback runs once this returned `Ok`. Waits at most `timeout` for a callback that runs. May be called again.
     ///

@@ -7,7 +7,7 @@ use crate::canary::{Canary, planted};
 use crate::event::{Event, EventKind, Reason, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
-use crate::record::{BORN_LATE, HELD, Handle, RESCUED, Record, State, Word};
+use crate::record::{BORN_LATE, HELD, Handle, RESCUED, Record, State, TOLD, Word};
 use crate::tick::{TICK_NS, Tick};
 use crate::wheel::Queue;
 
@@ -98,6 +98,13 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// A callback is about to be called with an event of the last batch.
+    pub(crate) fn tells(&self, s: &Shared, event: &Event) {
+        if event.kind == EventKind::Leave {
+            s.slab.record(event.handle.index()).set(TOLD, true);
+        }
     }
 
     /// The verdict of a callback on a leave of the last batch.

@@ -30,6 +30,7 @@ mod sweep;
 mod views;
 
 use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -41,7 +42,7 @@ use crate::error::{AnnounceError, LONGEST_ID, LeaveError, ReleaseError, SettleEr
 use crate::event::{Event, EventKind, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
-use crate::record::{Handle, Slab, State, Word};
+use crate::record::{Handle, Slab, State, TOLD, Word};
 use crate::stats::{ProducerCounters, ThreadCounters};
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
 use crate::tick::{Tick, tick_floor, ticks_ceil, ticks_floor};
@@ -113,6 +114,9 @@ pub(crate) trait Wake: Send + Sync {
     }
 }
 
+/// Called with user data.
+pub(crate) type OnForgotten = Box<dyn Fn(u64) + Send + Sync>;
+
 /// What callers and the observer share.
 pub(crate) struct Shared {
     pub(crate) slab: Slab,
@@ -132,6 +136,10 @@ pub(crate) struct Shared {
     starved: CachePadded<AtomicBool>,
     /// Somebody asked the brake to let its queue go.
     released: AtomicBool,
+    /// The observer panicked.
+    poisoned: AtomicBool,
+    /// Called, when all this is dropped, with the user data of hosts that nobody was told of.
+    on_forgotten: OnceLock<OnForgotten>,
     max_outstanding: u64,
     producers: CachePadded<ProducerCounters>,
     pub(crate) thread: CachePadded<ThreadCounters>,
@@ -159,6 +167,8 @@ impl Shared {
             alarm: CachePadded::new(AtomicU64::new(0)),
             starved: CachePadded::new(AtomicBool::new(false)),
             released: AtomicBool::new(false),
+            poisoned: AtomicBool::new(false),
+            on_forgotten: OnceLock::new(),
             max_outstanding: config.max_outstanding as u64,
             producers: CachePadded::default(),
             thread: CachePadded::default(),
@@ -307,12 +317,51 @@ impl Shared {
         Ok(())
     }
 
+    /// The observer has panicked: nobody watches any more, so nothing is accepted any more.
+    pub(crate) fn poison(&self) {
+        // Relaxed: whoever finds the wheel closed without it has asked a moment too early.
+        self.poisoned.store(true, Ordering::Relaxed);
+        self.clock.close();
+    }
+
+    #[inline]
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Relaxed)
+    }
+
+    /// See [`HostWheel::on_forgotten`](crate::HostWheel::on_forgotten).
+    pub(crate) fn on_forgotten(&self, f: OnForgotten) {
+        // Whoever came first was promised to be called.
+        let _ = self.on_forgotten.set(f);
+    }
+
     /// Refuses everything from now on, and makes the observer stop.
     pub(crate) fn close(&self) {
         self.clock.close();
         // The waker keeps a wake that comes before the sleep, so no handshake is needed here.
         if !planted(Canary::SilentClose) {
             self.waker.wake();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let Some(forgotten) = self.on_forgotten.take() else { return };
+        let outstanding = lock(&self.outstanding);
+        for index in 0..self.slab.used() {
+            let Some(record) = self.slab.get(index) else { continue };
+            let untold = match record.word().state() {
+                State::Live | State::Suspect => true,
+                // In a batch that was not delivered any more, or in the queue.
+                State::Taken if self.queue.is_none() => !record.has(TOLD),
+                State::Taken => outstanding.is_untold(Handle::new(index, record.generation())),
+                // Whoever said goodbye was given it; whoever died while registering kept it.
+                State::Left | State::Reserved | State::Free => false,
+            };
+            if untold {
+                forgotten(record.user_data());
+            }
         }
     }
 }

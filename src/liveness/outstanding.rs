@@ -83,6 +83,11 @@ impl Outstanding {
         }
     }
 
+    /// Whether no attempt was drained yet.
+    pub(super) fn is_untold(&self, handle: Handle) -> bool {
+        self.0.get(&handle).is_some_and(|entry| entry.phase == Phase::Queued && entry.attempt == 1)
+    }
+
     pub(super) fn set(&mut self, handle: Handle, entry: Entry) {
         self.0.insert(handle, entry);
     }

@@ -46,7 +46,7 @@ mod word;
 
 pub(crate) use dirty::Collector;
 pub use handle::Handle;
-pub(crate) use slab::{BORN_LATE, HELD, LINGERED, RESCUED, Record, ReserveError, SUSPECTED, Slab};
+pub(crate) use slab::{BORN_LATE, HELD, LINGERED, RESCUED, Record, ReserveError, SUSPECTED, Slab, TOLD};
 pub(crate) use word::{Cadence, LAST_TICK, State, Word};
 
 /// `armed` of a record that nobody has placed since it was reserved.

@@ -69,6 +69,8 @@ pub(crate) const RESCUED: u16 = 4;
 pub(crate) const BORN_LATE: u16 = 8;
 /// A guard holds the host back, or held it back before it was handed out.
 pub(crate) const HELD: u16 = 16;
+/// A callback was called with the host's leave.
+pub(crate) const TOLD: u16 = 32;
 
 impl Record {
     /// Loads the word. Acquire: pairs with every release store or CAS of the word, so what was written before the word
