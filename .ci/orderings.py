@@ -42,6 +42,10 @@ EXCEPTIONS = {
         "orders the leaf bit before the middle bit; loom runs read-modify-writes in program order and reads the latest",
     ("src/record/dirty.rs", "self.middle = slab.middle[self.middle_word].swap(0, Ordering::Acquire);", "Relaxed"):
         "the other side of the same order",
+    ("src/record/dirty.rs", "slab.top[middle / FAN].fetch_or(1 << (middle % FAN), Ordering::Release);", "Relaxed"):
+        "orders the middle bit before the top bit; as above",
+    ("src/record/dirty.rs", "self.top = word.swap(0, Ordering::Acquire);", "Relaxed"):
+        "the other side of the same order",
     ("src/record/slab.rs", "if index >= self.backed.load(Ordering::Acquire) {", "Relaxed"):
         "publication of more records: in models all have memory from the start (there would be thousands of loom objects)",
     ("src/record/slab.rs", "if index < self.backed.load(Ordering::Acquire) {", "Relaxed"):

@@ -39,7 +39,7 @@ static void play_hosts(const struct sockaddr_in *to) {
   }
   for (round = 0; round < HOSTS; round++) {
     for (host = round; host < HOSTS; host++) {
-      char id[16];
+      char id[24];
       snprintf(id, sizeof id, "host-%d", host);
       if (sendto(fd, id, strlen(id), 0, (const struct sockaddr *)to, sizeof *to) < 0) {
         die("sendto");

@@ -175,7 +175,7 @@ static void braking(void) {
   hostwheel_stats_t stats;
   hostwheel_host_t host;
   uint64_t handle = 0;
-  char id[8];
+  char id[16];
   int n;
   size_t gone;
   memset(&the_log, 0, sizeof the_log);

@@ -371,8 +371,10 @@ impl Engine {
     pub(super) fn spare(&mut self, s: &Shared, index: u32, record: &Record, word: Word, until: Tick) -> bool {
         self.arm(record, until);
         point(Point::Armed);
-        // SeqCst: as in `place`. An announce after this sees the new tick; one before it is seen here, and judged anew.
-        fence(Ordering::SeqCst);
+        if !planted(Canary::NoArmFence) {
+            // SeqCst: as in `place`. An announce after this sees the new tick; one before it is seen here, and judged anew.
+            fence(Ordering::SeqCst);
+        }
         if record.word() != word {
             return false;
         }

@@ -87,6 +87,37 @@ fn loom_a_hint_moved_upward_does_not_pass_a_deadline_moved_downward() {
     explore(None, a_renewed_host_is_hinted_upward_while_it_is_shortened);
 }
 
+/// The thread spares a due host until long after, while the host is heard and will be due before that.
+fn a_spared_host_is_heard() {
+    let (world, mut engine) = World::new(Config { grace: Duration::ZERO, ..quiet() }, false);
+    let host = world.announce(0, 10);
+    world.advance(&mut engine, 0);
+    world.shared.clock.set_manual(20_000 * TICK_NS);
+    let shared = world.shared.clone();
+    let record = shared.slab.record(host.index());
+    let word = record.word();
+    let announcer = {
+        let shared = world.shared.clone();
+        thread::spawn(move || announce(&shared, 0, 1))
+    };
+    if !engine.spare(&shared, host.index(), record, word, tick(60_000)) {
+        engine.visit(&shared, host.index());
+    }
+    announcer.join().expect("the announcer returns");
+    run(&world.shared, &mut engine);
+    assert!(world.armed(host) <= world.due(host), "the thread would look too late");
+}
+
+#[test]
+fn loom_a_spared_host_that_is_heard_is_looked_at_in_time() {
+    explore(None, a_spared_host_is_heard);
+}
+
+#[test]
+fn loom_canary_no_fence_after_sparing() {
+    must_fail(Canary::NoArmFence, None, a_spared_host_is_heard);
+}
+
 #[test]
 fn loom_canary_no_second_look_after_arming() {
     must_fail(Canary::NoSecondLook, None, a_renewed_host_is_hinted_upward_while_it_is_shortened);
