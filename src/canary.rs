@@ -47,6 +47,8 @@ pub(crate) enum Canary {
     DeafToSilence,
     /// Silence ends only when somebody is heard.
     EndlessSilence,
+    /// One silence after another may hold a host.
+    ForgetfulSilence,
     /// Who was not heard before a silence ended may leave at once.
     SparesNobody,
     /// Silence expects announces of hosts that announce less often than the one that is due.

@@ -196,8 +196,11 @@ pub(crate) fn start(config: &Config, seed: u32, delivery: Delivery) -> io::Resul
             let shared = observer.shared.clone();
             let _observing = ObservingGuard::new(&shared);
             // A panic of our own: the panic hook has told of it. Nobody watches any more, so nothing is accepted any more.
+            let signal = observer.delivery.signal();
             if catch_unwind(AssertUnwindSafe(|| observer.run())).is_err() {
                 shared.poison();
+                // Whoever waits for events learns of it by its next call.
+                signal.iter().for_each(|signal| signal.raise());
             }
         })
     });
@@ -212,6 +215,14 @@ pub(crate) enum Delivery {
 }
 
 impl Delivery {
+    /// What a consumer that drains waits for.
+    fn signal(&self) -> Option<Arc<EventFd>> {
+        match self {
+            Delivery::Handler(_) => None,
+            Delivery::Queue(signal) => Some(signal.clone()),
+        }
+    }
+
     /// Delivers what the last step made; returns how many events.
     pub(crate) fn deliver(&mut self, shared: &Shared, engine: &mut Engine) -> usize {
         match self {

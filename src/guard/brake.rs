@@ -30,7 +30,7 @@ impl Bucket {
     /// A full bucket. `host_ttl` is how long a fleet is remembered.
     pub(crate) fn new(config: Brake, host_ttl: Tick, now: Tick) -> Bucket {
         let mut brake = Bucket { config, fleet: Peak::new(host_ttl, now), parts: 0, refilled_at: now, released: 0 };
-        brake.parts = brake.burst() * PARTS;
+        brake.parts = brake.burst().saturating_mul(PARTS);
         brake
     }
 
@@ -60,8 +60,9 @@ impl Bucket {
         self.refilled_at = now;
         let burst = self.burst();
         // A fleet that grows has its larger burst at once.
-        let grown = burst.saturating_sub(before) * PARTS;
-        self.parts = (self.parts + grown).saturating_add(passed.saturating_mul(self.refill())).min(burst * PARTS);
+        let grown = burst.saturating_sub(before).saturating_mul(PARTS);
+        let refilled = self.parts.saturating_add(grown).saturating_add(passed.saturating_mul(self.refill()));
+        self.parts = refilled.min(burst.saturating_mul(PARTS));
     }
 
     /// Whether a leave may pass now.

@@ -6,6 +6,10 @@
 //! has had no chance to be heard yet. It can start again once [`REARM`] visits have found hosts that were heard after S,
 //! so a silence that ended by its cap does not start over.
 //!
+//! The cap bounds one silence; what bounds them all is that a host is held for so long by any number of them
+//! ([`Silence::may_hold`]). Otherwise hosts that died together in a fleet that announces in bursts would each time be the
+//! witnesses for another one: the living are heard between two of them, and are silent long enough.
+//!
 //! Which announces were due is counted by hosts of the same interval or a shorter one ([`Rates`]): each of them announces at
 //! least once in that time, whatever its phase, so a healthy fleet cannot trigger it, also when all announce in the same
 //! second. Fewer than 16 hosts of one interval cannot make 20 due announces: silence does not help them.
@@ -104,12 +108,19 @@ impl Silence {
     /// Notes the time and up to when somebody was heard: ends a silence that is over.
     pub(crate) fn look(&mut self, now: Tick, heard: Tick) {
         let Some(since) = self.since else { return };
-        if heard > since || now >= since + self.cap && !planted(Canary::EndlessSilence) {
-            self.since = None;
-            self.ended = Some(now);
-            self.heard_since = 0;
-            self.lasted += now - since;
-        }
+        let by_cap = since + self.cap;
+        // The look may come long after either.
+        let ended = if heard > since {
+            heard.min(by_cap).min(now)
+        } else if now >= by_cap && !planted(Canary::EndlessSilence) {
+            by_cap
+        } else {
+            return;
+        };
+        self.since = None;
+        self.ended = Some(ended);
+        self.heard_since = 0;
+        self.lasted += ended - since;
     }
 
     /// A visit found a host last heard at `last`.
@@ -143,6 +154,11 @@ impl Silence {
             Some(ended) if last < ended && !planted(Canary::SparesNobody) => ended + interval + grace,
             _ => 0,
         }
+    }
+
+    /// Whether a host may still be held that was due at `due`.
+    pub(crate) fn may_hold(&self, due: Tick, now: Tick) -> bool {
+        now < due + self.cap || planted(Canary::ForgetfulSilence)
     }
 
     /// Whether a silence lasts.
@@ -228,6 +244,19 @@ mod tests {
         assert_eq!(silence.spares_until(20_000, 10_000, 5000), 85_000);
         assert_eq!(silence.spares_until(70_000, 10_000, 5000), 0);
         assert_eq!(silence.lasted(99_000), 20_000);
+    }
+
+    #[test]
+    fn its_end_is_when_somebody_was_heard_and_not_when_somebody_looked() {
+        let rates = fleet(&[(100, 10_000)]);
+        let mut heard = Silence::new(20, HOUR);
+        assert!(heard.holds(50_000, 20_000, 10_000, &rates));
+        heard.look(1_000_000, 70_000);
+        assert_eq!((heard.spares_until(20_000, 10_000, 5000), heard.lasted(1_000_000)), (85_000, 20_000));
+        let mut capped = Silence::new(20, HOUR);
+        assert!(capped.holds(50_000, 20_000, 10_000, &rates));
+        capped.look(10 * HOUR, 20_000);
+        assert_eq!((capped.spares_until(20_000, 10_000, 5000), capped.lasted(10 * HOUR)), (65_000 + HOUR, HOUR));
     }
 
     #[test]

@@ -14,14 +14,15 @@ use crate::wheel::Queue;
 impl Engine {
     /// A due host becomes a leave event, if there is room for one.
     pub(super) fn take(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
-        let spared_until = self.ask_silence(s, word);
-        if spared_until.is_some() || !self.may_take(s) {
-            record.hold(self.observer.tick());
-        }
-        if let Some(until) = spared_until {
+        let now = self.observer.tick();
+        if self.silence.may_hold(s.leaves_at(word), now)
+            && let Some(until) = self.ask_silence(s, word)
+        {
+            record.hold(now);
             return self.spare(s, index, record, word, until);
         }
         if !self.may_take(s) {
+            record.hold(now);
             return self.wait(s, index, record, Queue::Turn);
         }
         if self.room(s) == Room::Full {
@@ -164,7 +165,8 @@ impl Engine {
             },
             away_ns: self.observer.missed_since_ns(word.last()),
             held: if kind == EventKind::Leave && record.has(HELD) {
-                self.observer.tick().saturating_sub(record.held_since())
+                // It may have been heard while it waited, and be due again.
+                self.observer.tick().saturating_sub(record.held_since().max(due))
             } else {
                 0
             },

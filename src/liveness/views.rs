@@ -40,6 +40,8 @@ impl Shared {
             State::Taken => HostState::Taken,
             State::Free | State::Reserved | State::Left => return Err(LookupError::Stale),
         };
+        // Who was heard while it waited is held no longer, though the observer has yet to see that.
+        let held = held.filter(|_| self.leaves_at(word) <= tick_floor(self.clock.now_ns()));
         Ok(HostStatus {
             handle,
             state,

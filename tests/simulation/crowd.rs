@@ -22,6 +22,8 @@ pub(super) struct Host {
     pub(super) cut: bool,
     /// When it was heard last.
     pub(super) heard_ms: u64,
+    /// When it is to announce next; it does so up to `jitter_ms` later.
+    next_ms: u64,
 }
 
 /// Something that the observer told, and when by the clock.
@@ -42,6 +44,7 @@ pub(super) struct Crowd {
     look_ms: Option<u64>,
     /// The observer is late at each look by up to so much.
     pub(super) late_ms: u64,
+    pub(super) jitter_ms: u64,
     rng: Rng,
     /// Taken by the next leave callback, which lasts so long.
     pub(super) stall_ms: Arc<AtomicU64>,
@@ -74,6 +77,7 @@ impl Crowd {
             now_ms: 0,
             look_ms: Some(0),
             late_ms: 0,
+            jitter_ms: 0,
             rng: Rng::new(4711),
             stall_ms,
             told: Vec::new(),
@@ -84,9 +88,9 @@ impl Crowd {
     /// A host that announces first after `phase_ms`; returns its number.
     pub(super) fn add(&mut self, period_ms: u64, phase_ms: u64) -> usize {
         let number = self.hosts.len();
-        let heard_ms = self.now_ms;
-        self.hosts.push(Host { period_ms, nameless: false, dead: false, cut: false, heard_ms });
-        self.agenda.push(Reverse((self.now_ms + phase_ms, number)));
+        let (heard_ms, next_ms) = (self.now_ms, self.now_ms + phase_ms);
+        self.hosts.push(Host { period_ms, nameless: false, dead: false, cut: false, heard_ms, next_ms });
+        self.agenda.push(Reverse((next_ms, number)));
         number
     }
 
@@ -161,7 +165,8 @@ impl Crowd {
         {
             self.agenda.pop();
             let host = &mut self.hosts[number];
-            self.agenda.push(Reverse((at + host.period_ms, number)));
+            host.next_ms += host.period_ms;
+            self.agenda.push(Reverse((host.next_ms + self.rng.below(self.jitter_ms + 1), number)));
             if host.dead || host.cut || !heard {
                 continue;
             }

@@ -385,6 +385,59 @@ fn the_guards_hold_hosts_without_grace_as_well() {
     assert_eq!(crowd.leaves(), gone + 1);
 }
 
+/// Thirty hosts of 10 s die together in a fleet that announces itself every 30 s, all within a second: whenever the dead are
+/// due, there has just been nobody for 12.5 s, and soon somebody is heard again.
+fn the_dead_among_bursts() -> Outcome {
+    let mut crowd = Crowd::new(Config { host_ttl: seconds(600), ..guarded() });
+    crowd.jitter_ms = 1000;
+    for n in 0..200 {
+        // The wheel visits each once in two intervals, half of them in each burst.
+        crowd.add(30_000, n * 5 + n % 2 * 30_000);
+    }
+    crowd.add_spread(30, 10_000);
+    crowd.go_to(120_000);
+    for host in 200..230 {
+        crowd.kill(host);
+    }
+    // One host TTL, what a last silence spares them, and a burst.
+    crowd.go_on_for(600_000 + 30_000 + 60_000);
+    nobody_left_alive(&crowd)?;
+    expect(crowd.leaves() == 30, || format!("{} of 30 left after {:?}", crowd.leaves(), crowd.rig.shared.stats()))
+}
+
+#[test]
+fn the_dead_of_a_fleet_that_announces_in_bursts_are_held_once() {
+    the_dead_among_bursts().unwrap();
+}
+
+#[test]
+fn silences_without_memory_hold_the_dead_of_a_bursting_fleet_for_ever() {
+    must_break(Canary::ForgetfulSilence, the_dead_among_bursts);
+}
+
+/// Nobody looks for a long time after the silence, as nobody waits and the watchdog is off.
+#[test]
+fn a_silence_that_ended_unseen_spares_from_its_end_on() {
+    let mut crowd = Crowd::new(Config { watchdog: seconds(0), backstop: seconds(0), ..guarded() });
+    crowd.add_spread(30, 10_000);
+    let slow = crowd.add(600_000, 0);
+    crowd.go_to(30_000);
+    crowd.cut(30, true);
+    crowd.go_on_for(40_000);
+    assert_eq!(crowd.rig.shared.stats().silences, 1);
+    for host in 0..30 {
+        crowd.rig.shared.leave(&(host as u32).to_be_bytes()).unwrap();
+        crowd.kill(host);
+    }
+    // Heard at 600 s, long after the silence; then it dies.
+    crowd.go_to(601_000);
+    crowd.kill(slow);
+    crowd.go_to(2_400_000);
+    crowd.found_in_time(slow, 0, SLACK_MS).unwrap();
+    let held = crowd.told.last().map(|told| told.event.held());
+    assert_eq!(held, Some(seconds(0)));
+}
+
 #[track_caller]
 fn must_break(canary: Canary, scene: impl FnOnce() -> Outcome) {
     let said = with(canary, scene);
