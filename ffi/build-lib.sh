@@ -13,6 +13,8 @@ major=${version%%.*}
 for tool in cc ld objcopy; do
     command -v "$tool" >/dev/null || { echo "$tool is missing: apt-get install gcc libc6-dev binutils" >&2; exit 1; }
 done
+# The output is where it is without a target.
+unset CARGO_BUILD_TARGET
 cargo rustc --release --locked --quiet -p hostwheel-ffi --lib --crate-type cdylib,staticlib --target-dir "$build" \
     --config 'profile.release.lto="fat"' --config profile.release.codegen-units=1 --config profile.release.debug=false
 

@@ -2,6 +2,9 @@
 # Installs the C libraries, the header and hostwheel.pc, or removes them. Usage: ffi/install.sh [uninstall]
 # Respects DESTDIR, PREFIX (default /usr/local) and LIBDIR (default $PREFIX/lib).
 set -euo pipefail
+# Paths that are given count from where we were called.
+[ -z "${DESTDIR:-}" ] || DESTDIR=$(realpath -m "$DESTDIR")
+[ -z "${HOSTWHEEL_BUILT:-}" ] || HOSTWHEEL_BUILT=$(realpath "$HOSTWHEEL_BUILT")
 cd "$(dirname "$0")/.."
 prefix=${PREFIX:-/usr/local}
 libdir=${LIBDIR:-$prefix/lib}
@@ -22,6 +25,9 @@ ln -sf "libhostwheel.so.$version" "$libs/libhostwheel.so.$major"
 ln -sf "libhostwheel.so.$major" "$libs/libhostwheel.so"
 install -m 644 "$built/libhostwheel.a" "$libs/"
 install -m 644 include/hostwheel.h "$include/"
-sed -e "s|@PREFIX@|$prefix|" -e "s|@LIBDIR@|$libdir|" -e "s|@VERSION@|$version|" ffi/hostwheel.pc.in \
-    >"$libs/pkgconfig/hostwheel.pc"
+# As pkg-config reads it, a space in a path has a backslash before it.
+pc=$(<ffi/hostwheel.pc.in)
+pc=${pc//@PREFIX@/"${prefix// /\\ }"}
+pc=${pc//@LIBDIR@/"${libdir// /\\ }"}
+printf '%s\n' "${pc//@VERSION@/"$version"}" >"$libs/pkgconfig/hostwheel.pc"
 chmod 644 "$libs/pkgconfig/hostwheel.pc"

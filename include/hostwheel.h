@@ -408,11 +408,14 @@ int32_t hostwheel_open(const struct hostwheel_config_t *config,
 int32_t hostwheel_close(struct hostwheel_t *wheel,
                         uint64_t timeout_ns);
 
-// Frees the wheel, closing it first if nobody has: then it waits up to 5 s for a callback that runs. NULL is ignored.
+// Frees the wheel, closing it first if nobody has. Waits up to 5 s for a callback that runs on the wheel's thread, also
+// after a close that timed out. NULL is ignored.
 //
-// No other call may be under way or come after. After a close that timed out, and inside a callback, the wheel's thread
-// goes on to the end of that callback, touches no other, and frees what it uses when it ends; `release_user_data` is called
-// there then, so what `ctx` points to must live until then. In a forked child nothing is freed.
+// No other call may be under way or come after; a callback that still runs must not call the wheel any more either. Inside a
+// callback it does not wait: the call that the callback is inside of (hostwheel_advance, hostwheel_each) frees the wheel when it
+// returns. The wheel's own thread, where it is still in a callback, goes on to the end of that, begins no other, and frees what
+// it uses; `release_user_data` is called there then, so what `ctx` points to must live until then. In a forked child nothing is
+// freed.
 void hostwheel_free(struct hostwheel_t *wheel);
 
 // The host `id` was heard `age_ns` ago, and will be again every `interval_ns` (0: it does not say). Registers it if it is

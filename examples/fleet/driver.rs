@@ -25,6 +25,9 @@ use crate::{host, scheduler, system};
 /// How long the whole fleet may take to get registered, and the scheduler to finish.
 const PATIENCE_NS: u64 = 30_000_000_000;
 
+/// How long after its stop the scheduler must have told of itself before it may be killed.
+const NOTICED_NS: u64 = 300_000_000;
+
 /// The longest sleep of the driver, so that Ctrl-C is answered at once.
 const NAP: Duration = Duration::from_millis(50);
 
@@ -291,6 +294,11 @@ impl Driver<'_> {
                 self.say("the scheduler goes on, with all announces of that time in its socket");
             }
             Deed::KillScheduler => {
+                // Only what it has told before can be judged: it must have noticed its stop.
+                if self.history.counts.last().is_none_or(|count| count.at_ns < self.history.stop_ns.end + NOTICED_NS) {
+                    self.agenda.push(Reverse((now + NAP.as_nanos() as u64, deed)));
+                    return Ok(());
+                }
                 self.scheduler.kill()?;
                 self.history.restart_ns.start = system::monotonic_ns();
                 // What it had said before is still to be read.
@@ -301,6 +309,11 @@ impl Driver<'_> {
                 self.say("the scheduler is killed (SIGKILL)");
             }
             Deed::StartScheduler => {
+                if !self.down {
+                    // Not killed yet.
+                    self.agenda.push(Reverse((now + NAP.as_nanos() as u64, deed)));
+                    return Ok(());
+                }
                 (self.scheduler, self.told) = start_scheduler(self.plan, &self.snapshot, self.port)?;
                 self.down = false;
                 self.say("a new scheduler starts from the last snapshot");

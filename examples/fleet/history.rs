@@ -161,7 +161,8 @@ impl HostHistory {
         let at_ns = restored.at_ns.saturating_sub(restored.age_ns);
         self.heard.push(Heard {
             at_ns,
-            sent_ns: at_ns,
+            // When it was told.
+            sent_ns: restored.at_ns,
             host: restored.host,
             incarnation: self.heard.last().map_or(0, |heard| heard.incarnation),
             interval_ms: restored.interval_ms,

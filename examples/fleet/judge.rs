@@ -197,6 +197,7 @@ impl Court<'_> {
         }
         for (index, life) in lives.iter().enumerate() {
             self.judge_handle(life, verdict);
+            self.judge_restart(life, verdict);
             self.judge_gaps(life, verdict);
             self.judge_leaves(life, verdict);
             self.judge_end(life, lives.get(index + 1), verdict);
@@ -231,6 +232,24 @@ impl Court<'_> {
             if (heard.outcome == REGISTERED) != first {
                 let what = format!("announce {index} under handle {:#x} had outcome {}", life.handle, heard.outcome);
                 self.accuse(verdict, Promise::OneHandlePerLife, what);
+            }
+        }
+    }
+
+    /// A snapshot has whoever was known well before the crash, and grants the rest of a TTL.
+    fn judge_restart(&self, life: &Life, verdict: &mut Verdict) {
+        let known_ns = life.heard.first().map_or(u64::MAX, |heard| heard.at_ns);
+        // The scheduler was stopped shortly before it was killed, so the last snapshots but one are from before that.
+        if self.is_forgotten(life) && known_ns + nanos(4 * scheduler::SNAPSHOT_EVERY) < self.history.stop_ns.start {
+            let what = "known long before the last snapshot, and not restored from it".to_owned();
+            self.accuse(verdict, Promise::NeverLost, what);
+        }
+        for heard in life.heard.iter().filter(|heard| heard.outcome == RESTORED) {
+            let age_ns = heard.sent_ns - heard.at_ns;
+            // Whole milliseconds, rounded up; and the walk that tells of it comes some time after the restore.
+            if age_ns > heard.interval_ms * 1_000_000 + nanos(EDGE) {
+                let what = format!("restored with an age of {:.3} s, more than its interval", seconds(age_ns));
+                self.accuse(verdict, Promise::NeverEarly, what);
             }
         }
     }

@@ -38,7 +38,7 @@ pub const FINISH: &str = "finish\n";
 pub const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often a snapshot is taken. What registers or leaves between the last one and a crash is not in it.
-const SNAPSHOT_EVERY: Duration = Duration::from_millis(500);
+pub const SNAPSHOT_EVERY: Duration = Duration::from_millis(500);
 
 /// A brake under which a fifth of the fleet needs several seconds to leave.
 pub fn narrow_brake() -> Brake {

@@ -20,7 +20,7 @@ use hostwheel::{Brake, Clock, Config, Handle, Hold, HostState, HostStatus, HostW
 
 use errors::Code;
 pub use errors::*;
-use object::{Callback, Ctx, Object, enter, guarded, nanos, verdict_in};
+use object::{Callback, Ctx, Object, enter, enter_calling, guarded, nanos, verdict_in};
 pub use types::*;
 
 const NULL_ARG: Code = Code(HOSTWHEEL_ERR_NULL_ARG);
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn hostwheel_config_init(config: *mut hostwheel_config_t, 
             return Err(NULL_ARG);
         }
         let size32 = u32::try_from(size).map_err(|_| STRUCT_SIZE)?;
-        if size < LEAST_CONFIG {
+        if size < LEAST_CONFIG || !size.is_multiple_of(align_of::<hostwheel_config_t>()) {
             return Err(STRUCT_SIZE);
         }
         let defaults = hostwheel_config_t { struct_size: size32, ..defaults() };
@@ -90,11 +90,14 @@ pub unsafe extern "C" fn hostwheel_close(wheel: *mut hostwheel_t, timeout_ns: u6
     enter(wheel, |object| Ok(object.wheel.close(Duration::from_nanos(timeout_ns))?))
 }
 
-/// Frees the wheel, closing it first if nobody has: then it waits up to 5 s for a callback that runs. NULL is ignored.
+/// Frees the wheel, closing it first if nobody has. Waits up to 5 s for a callback that runs on the wheel's thread, also
+/// after a close that timed out. NULL is ignored.
 ///
-/// No other call may be under way or come after. After a close that timed out, and inside a callback, the wheel's thread
-/// goes on to the end of that callback, touches no other, and frees what it uses when it ends; `release_user_data` is called
-/// there then, so what `ctx` points to must live until then. In a forked child nothing is freed.
+/// No other call may be under way or come after; a callback that still runs must not call the wheel any more either. Inside a
+/// callback it does not wait: the call that the callback is inside of (hostwheel_advance, hostwheel_each) frees the wheel when it
+/// returns. The wheel's own thread, where it is still in a callback, goes on to the end of that, begins no other, and frees what
+/// it uses; `release_user_data` is called there then, so what `ctx` points to must live until then. In a forked child nothing is
+/// freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostwheel_free(wheel: *mut hostwheel_t) {
     if wheel.is_null() {
@@ -102,11 +105,7 @@ pub unsafe extern "C" fn hostwheel_free(wheel: *mut hostwheel_t) {
     }
     guarded(|| {
         // SAFETY: hostwheel_open made it of a Box, and the program gives it up.
-        let object = unsafe { Box::from_raw(wheel.cast::<Object>()) };
-        if object.is_forked() {
-            // Its thread, and whoever held its locks, are in the parent.
-            std::mem::forget(object);
-        }
+        unsafe { Object::free(wheel.cast()) };
         Ok(())
     });
 }
@@ -257,11 +256,14 @@ pub unsafe extern "C" fn hostwheel_inspect(
 /// Errors: NULL_ARG, FORKED, PANIC.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostwheel_each(wheel: *mut hostwheel_t, each: hostwheel_each_fn, ctx: *mut c_void) -> i32 {
-    enter(wheel, |object| {
+    enter_calling(wheel, |object| {
         let each = each.ok_or(NULL_ARG)?;
         object.wheel.each(|view| {
             // It may have left since.
-            let Ok(status) = object.wheel.inspect(view.handle) else { return ControlFlow::Continue(()) };
+            let status = match object.wheel.inspect(view.handle) {
+                Ok(status) if status.state != HostState::Taken => status,
+                _ => return ControlFlow::Continue(()),
+            };
             let host = host_out(&status, view.id);
             // SAFETY: the program's function, with a host that lives through the call.
             if unsafe { each(ctx, &host) } == 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -387,7 +389,7 @@ pub unsafe extern "C" fn hostwheel_settle(
 /// Errors: NULL_ARG, MODE (another clock), IN_CALLBACK, CLOSED, FORKED, PANIC.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostwheel_advance(wheel: *mut hostwheel_t, now_ns: u64, events: *mut usize) -> i32 {
-    enter(wheel, |object| {
+    enter_calling(wheel, |object| {
         let made = object.wheel.advance(Duration::from_nanos(now_ns))?;
         // SAFETY: NULL, or the program's to write to.
         unsafe { write(events, made) };
@@ -479,20 +481,18 @@ unsafe fn write_sized<T: Copy>(to: *mut u8, size: usize, value: &T) {
 unsafe fn read_config(config: *const hostwheel_config_t) -> Result<hostwheel_config_t, Code> {
     // SAFETY: the first field is always there.
     let size = unsafe { (&raw const (*config).struct_size).read() } as usize;
-    if size < LEAST_CONFIG {
+    // As every struct with pointers in it: so no field is cut in the middle.
+    if size < LEAST_CONFIG || !size.is_multiple_of(align_of::<hostwheel_config_t>()) {
         return Err(STRUCT_SIZE);
     }
     let known = size.min(size_of::<hostwheel_config_t>());
     let mut read = MaybeUninit::new(defaults());
     // SAFETY: `known` bytes may be read and written. All bytes are values of the fields: numbers and pointers that may be
-    // NULL. A field that is cut in the middle is refused below.
+    // NULL.
     let read = unsafe {
         std::ptr::copy_nonoverlapping(config.cast::<u8>(), read.as_mut_ptr().cast(), known);
         read.assume_init()
     };
-    if !size.is_multiple_of(4) {
-        return Err(STRUCT_SIZE);
-    }
     for tail in known..size {
         // SAFETY: within the struct's own size.
         if unsafe { config.cast::<u8>().add(tail).read() } != 0 {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +56,10 @@ pub(crate) struct Object {
     /// [`FORKS`] at the opening.
     forks: u32,
     poisoned: AtomicBool,
+    /// Calls under way that run the program's callbacks, and so may free the wheel under themselves.
+    calling: AtomicUsize,
+    /// The program has freed the wheel inside such a call, the outermost of which does it.
+    freed: AtomicBool,
 }
 
 /// The program's function for user data that nobody took.
@@ -92,7 +96,37 @@ impl Object {
         let drain = events
             .map(|events| Mutex::new(Drain { events, batch: Vec::new(), leaves: HashMap::new(), others: Vec::new() }));
         let forks = FORKS.load(Ordering::Relaxed);
-        Object { wheel, drain, release, forks, poisoned: AtomicBool::new(false) }
+        Object {
+            wheel,
+            drain,
+            release,
+            forks,
+            poisoned: AtomicBool::new(false),
+            calling: AtomicUsize::new(0),
+            freed: AtomicBool::new(false),
+        }
+    }
+
+    /// Frees the wheel, or has the call do it inside which the program gave it up.
+    ///
+    /// # Safety
+    /// `wheel` came from [`Box::into_raw`] of an object, and nobody uses it after this, but for calls that the caller is
+    /// inside of.
+    pub(crate) unsafe fn free(wheel: *mut Object) {
+        // SAFETY: the caller's promise.
+        let object = unsafe { &*wheel };
+        if object.is_forked() {
+            // Its thread, and whoever held its locks, are in the parent.
+            return;
+        }
+        if object.calling.load(Ordering::Relaxed) > 0 {
+            object.freed.store(true, Ordering::Relaxed);
+            // Inside a callback of advance this is refused, and takes effect all the same.
+            let _ = object.wheel.close(Duration::ZERO);
+            return;
+        }
+        // SAFETY: as above.
+        drop(unsafe { Box::from_raw(wheel) });
     }
 
     pub(crate) fn is_forked(&self) -> bool {
@@ -161,6 +195,32 @@ pub(crate) fn enter(wheel: *mut hostwheel_t, work: impl FnOnce(&Object) -> Resul
     let code = guarded(|| work(object));
     if code == HOSTWHEEL_ERR_PANIC {
         object.poisoned.store(true, Ordering::Relaxed);
+        // Nobody calls back any more either.
+        guarded(|| object.wheel.close(Duration::ZERO).map_err(Code::from));
+    }
+    code
+}
+
+/// As [`enter`], for calls that run callbacks of the program on the caller's thread: one of them may free the wheel.
+pub(crate) fn enter_calling(wheel: *mut hostwheel_t, work: impl FnOnce(&Object) -> Result<(), Code>) -> i32 {
+    let mut entered = false;
+    let code = enter(wheel, |object| {
+        object.calling.fetch_add(1, Ordering::Relaxed);
+        entered = true;
+        work(object)
+    });
+    if entered {
+        let object = wheel.cast::<Object>();
+        // SAFETY: whoever freed it meanwhile left that to us, and so it is there.
+        let outermost = unsafe { (*object).calling.fetch_sub(1, Ordering::Relaxed) } == 1;
+        // SAFETY: as above.
+        if outermost && unsafe { (*object).freed.load(Ordering::Relaxed) } {
+            guarded(|| {
+                // SAFETY: the program has given it up, and this was the last call.
+                drop(unsafe { Box::from_raw(object) });
+                Ok(())
+            });
+        }
     }
     code
 }

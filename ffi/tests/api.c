@@ -49,6 +49,9 @@ static void configurations(void) {
   RETURNS(HOSTWHEEL_ERR_STRUCT_SIZE, hostwheel_open(&config, &wheel));
   config.struct_size = sizeof config - 1;
   RETURNS(HOSTWHEEL_ERR_STRUCT_SIZE, hostwheel_open(&config, &wheel));
+  /* Cut in the middle of a pointer. */
+  config.struct_size = (uint32_t)offsetof(hostwheel_config_t, on_event) + 4;
+  RETURNS(HOSTWHEEL_ERR_STRUCT_SIZE, hostwheel_open(&config, &wheel));
   CHECK(wheel == NULL);
 
   /* A program built for a shorter struct: what is missing has its default, whatever stands behind. */

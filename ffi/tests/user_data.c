@@ -80,7 +80,52 @@ static void with_drains(void) {
   CHECK(the_log.releases == 1 && released(3) == 1);
 }
 
+/* On the manual clock, and inside a walk, the call that the callback is inside of frees the wheel. */
+static hostwheel_t *the_wheel;
+
+static void frees(void *ctx, hostwheel_event_t *events, size_t count) {
+  (void)ctx;
+  CHECK(count == 1);
+  the_log.count++;
+  if (events[0].kind == HOSTWHEEL_EVENT_LEAVE) {
+    hostwheel_free(the_wheel);
+  }
+}
+
+static int32_t frees_in_a_walk(void *ctx, const hostwheel_host_t *host) {
+  CHECK(host->id_len > 0);
+  if (++*(int *)ctx == 2) {
+    hostwheel_free(the_wheel);
+  }
+  return 0;
+}
+
+static void freed_inside(void) {
+  hostwheel_config_t config = manual_config(&the_log);
+  int walked = 0;
+  memset(&the_log, 0, sizeof the_log);
+  config.grace_ns = 0;
+  config.on_event = frees;
+  config.release_user_data = log_release;
+  the_wheel = open_with(&config);
+  announce(the_wheel, "a", SECOND, 1);
+  announce(the_wheel, "b", SECOND, 2);
+  announce(the_wheel, "c", 60 * SECOND, 3);
+  OK(hostwheel_advance(the_wheel, 2 * SECOND, NULL));
+  /* One of two was shown; nobody is called after the free. */
+  CHECK(the_log.count == 1 && the_log.releases == 2 && released(3) == 1 && released(1) + released(2) == 1);
+
+  memset(&the_log, 0, sizeof the_log);
+  the_wheel = open_with(&config);
+  announce(the_wheel, "a", SECOND, 1);
+  announce(the_wheel, "b", SECOND, 2);
+  announce(the_wheel, "c", SECOND, 3);
+  OK(hostwheel_each(the_wheel, frees_in_a_walk, &walked));
+  CHECK(walked == 3 && the_log.releases == 3);
+}
+
 int main(void) {
+  freed_inside();
   with_callbacks();
   with_drains();
   return 0;

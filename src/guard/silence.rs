@@ -6,7 +6,7 @@
 //! has had no chance to be heard yet. It can start again once [`REARM`] visits have found hosts that were heard after S,
 //! so a silence that ended by its cap does not start over.
 //!
-//! The cap bounds one silence; what bounds them all is that a host is held for so long by any number of them
+//! The cap bounds one silence; what bounds them all is that a host is held no longer by any number of them
 //! ([`Silence::may_hold`]). Otherwise hosts that died together in a fleet that announces in bursts would each time be the
 //! witnesses for another one: the living are heard between two of them, and are silent long enough.
 //!
@@ -156,9 +156,9 @@ impl Silence {
         }
     }
 
-    /// Whether a host may still be held that was due at `due`.
-    pub(crate) fn may_hold(&self, due: Tick, now: Tick) -> bool {
-        now < due + self.cap || planted(Canary::ForgetfulSilence)
+    /// Whether a host may still be held that was due at `due`: for one silence and what it is spared after that.
+    pub(crate) fn may_hold(&self, due: Tick, interval: Tick, grace: Tick, now: Tick) -> bool {
+        now < due + self.cap + interval + grace || planted(Canary::ForgetfulSilence)
     }
 
     /// Whether a silence lasts.

@@ -15,9 +15,7 @@ impl Engine {
     /// A due host becomes a leave event, if there is room for one.
     pub(super) fn take(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
         let now = self.observer.tick();
-        if self.silence.may_hold(s.leaves_at(word), now)
-            && let Some(until) = self.ask_silence(s, word)
-        {
+        if let Some(until) = self.ask_silence(s, word) {
             record.hold(now);
             return self.spare(s, index, record, word, until);
         }
@@ -58,9 +56,12 @@ impl Engine {
     /// ended. Starts one if this is the sign of it.
     fn ask_silence(&mut self, s: &Shared, word: Word) -> Option<Tick> {
         let now = self.observer.tick();
-        let interval = s.terms.effective_interval(word.cadence());
+        let (interval, grace) = (s.terms.effective_interval(word.cadence()), s.terms.grace(word.cadence()));
+        if !self.silence.may_hold(s.leaves_at(word), interval, grace, now) {
+            return None;
+        }
         self.silence.holds(now, s.clock.heard_until(), interval, &self.rates);
-        let spared = self.silence.spares_until(word.last(), interval, s.terms.grace(word.cadence()));
+        let spared = self.silence.spares_until(word.last(), interval, grace);
         (spared > now && !self.silence.lasts()).then_some(spared)
     }
 
