@@ -7,16 +7,16 @@
 // The functions' contract is the header's, and the same for all of them: pointers are NULL or valid as described there.
 #![allow(clippy::missing_safety_doc)]
 
+mod config;
 mod errors;
 mod object;
 mod types;
 
 use std::ffi::{c_char, c_int, c_void};
-use std::mem::{MaybeUninit, offset_of};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use hostwheel::{Brake, Clock, Config, Handle, Hold, HostState, HostStatus, HostWheel, Interval, OpenError, Outcome};
+use hostwheel::{Handle, Hold, HostState, HostStatus, HostWheel, Interval, OpenError, Outcome};
 
 use errors::Code;
 pub use errors::*;
@@ -40,10 +40,10 @@ pub unsafe extern "C" fn hostwheel_config_init(config: *mut hostwheel_config_t, 
             return Err(NULL_ARG);
         }
         let size32 = u32::try_from(size).map_err(|_| STRUCT_SIZE)?;
-        if size < LEAST_CONFIG || !size.is_multiple_of(align_of::<hostwheel_config_t>()) {
+        if !config::is_size(size) {
             return Err(STRUCT_SIZE);
         }
-        let defaults = hostwheel_config_t { struct_size: size32, ..defaults() };
+        let defaults = hostwheel_config_t { struct_size: size32, ..config::defaults() };
         // SAFETY: the program has `size` bytes there.
         unsafe { write_sized(config.cast(), size, &defaults) };
         Ok(())
@@ -61,8 +61,8 @@ pub unsafe extern "C" fn hostwheel_open(config: *const hostwheel_config_t, out: 
             return Err(NULL_ARG);
         }
         // SAFETY: the program's struct, as long as it says itself.
-        let config = unsafe { read_config(config) }?;
-        let (settings, callback) = (settings_of(&config)?, Callback::new(config.on_event, Ctx(config.ctx)));
+        let config = unsafe { config::read(config) }?;
+        let (settings, callback) = (config::settings_of(&config)?, Callback::new(config.on_event, Ctx(config.ctx)));
         let (wheel, events) = match (config.delivery, callback) {
             (HOSTWHEEL_DELIVERY_CALLBACK, Some(callback)) => {
                 (HostWheel::start(settings, callback).map_err(with_errno)?, None)
@@ -455,8 +455,6 @@ pub extern "C" fn hostwheel_abi_version() -> u32 {
     HOSTWHEEL_ABI_VERSION
 }
 
-/// The shortest configuration that ever was: up to its first field that is not a size or a kind.
-const LEAST_CONFIG: usize = offset_of!(hostwheel_config_t, host_ttl_ns);
 /// The shortest out struct that is of any use.
 const LEAST_OUT: usize = 8;
 
@@ -471,97 +469,6 @@ unsafe fn write_sized<T: Copy>(to: *mut u8, size: usize, value: &T) {
         std::ptr::copy_nonoverlapping(std::ptr::from_ref(value).cast(), to, known);
         to.add(known).write_bytes(0, size - known);
     }
-}
-
-/// Reads a configuration of the size that it says: fields that are missing have their default, a tail that this version
-/// does not know must be 0.
-///
-/// # Safety
-/// `config` is valid for as many bytes as its `struct_size` says.
-unsafe fn read_config(config: *const hostwheel_config_t) -> Result<hostwheel_config_t, Code> {
-    // SAFETY: the first field is always there.
-    let size = unsafe { (&raw const (*config).struct_size).read() } as usize;
-    // As every struct with pointers in it: so no field is cut in the middle.
-    if size < LEAST_CONFIG || !size.is_multiple_of(align_of::<hostwheel_config_t>()) {
-        return Err(STRUCT_SIZE);
-    }
-    let known = size.min(size_of::<hostwheel_config_t>());
-    let mut read = MaybeUninit::new(defaults());
-    // SAFETY: `known` bytes may be read and written. All bytes are values of the fields: numbers and pointers that may be
-    // NULL.
-    let read = unsafe {
-        std::ptr::copy_nonoverlapping(config.cast::<u8>(), read.as_mut_ptr().cast(), known);
-        read.assume_init()
-    };
-    for tail in known..size {
-        // SAFETY: within the struct's own size.
-        if unsafe { config.cast::<u8>().add(tail).read() } != 0 {
-            return Err(STRUCT_SIZE);
-        }
-    }
-    if read.reserved0 != 0 || read.reserved != [0; 8] {
-        return Err(CONFIG);
-    }
-    Ok(read)
-}
-
-fn defaults() -> hostwheel_config_t {
-    let config = Config::default();
-    hostwheel_config_t {
-        struct_size: size_of::<hostwheel_config_t>() as u32,
-        clock: HOSTWHEEL_CLOCK_COARSE,
-        delivery: HOSTWHEEL_DELIVERY_CALLBACK,
-        batch: config.batch as u32,
-        host_ttl_ns: nanos(config.host_ttl),
-        grace_ns: nanos(config.grace),
-        min_interval_ns: nanos(config.min_interval),
-        max_interval_ns: nanos(config.max_interval),
-        max_hosts: config.max_hosts as u64,
-        max_outstanding: config.max_outstanding as u64,
-        watchdog_ns: nanos(config.watchdog),
-        backstop_ns: nanos(config.backstop),
-        settle_timeout_ns: nanos(config.settle_timeout),
-        brake_burst_permille: config.brake.burst_permille,
-        brake_burst_min: config.brake.burst_min,
-        brake_refill_permille: config.brake.refill_permille,
-        brake_refill_min: config.brake.refill_min,
-        silence_expected: config.silence_expected,
-        reserved0: 0,
-        on_event: None,
-        ctx: std::ptr::null_mut(),
-        release_user_data: None,
-        reserved: [0; 8],
-    }
-}
-
-fn settings_of(config: &hostwheel_config_t) -> Result<Config, Code> {
-    let count = |number: u64| usize::try_from(number).map_err(|_| CONFIG);
-    Ok(Config {
-        clock: match config.clock {
-            HOSTWHEEL_CLOCK_COARSE => Clock::Coarse,
-            HOSTWHEEL_CLOCK_PRECISE => Clock::Precise,
-            HOSTWHEEL_CLOCK_MANUAL => Clock::Manual,
-            _ => return Err(CONFIG),
-        },
-        host_ttl: Duration::from_nanos(config.host_ttl_ns),
-        grace: Duration::from_nanos(config.grace_ns),
-        min_interval: Duration::from_nanos(config.min_interval_ns),
-        max_interval: Duration::from_nanos(config.max_interval_ns),
-        max_hosts: count(config.max_hosts)?,
-        max_outstanding: count(config.max_outstanding)?,
-        batch: config.batch as usize,
-        watchdog: Duration::from_nanos(config.watchdog_ns),
-        backstop: Duration::from_nanos(config.backstop_ns),
-        settle_timeout: Duration::from_nanos(config.settle_timeout_ns),
-        brake: Brake {
-            burst_permille: config.brake_burst_permille,
-            burst_min: config.brake_burst_min,
-            refill_permille: config.brake_refill_permille,
-            refill_min: config.brake_refill_min,
-        },
-        silence_expected: config.silence_expected,
-        ..Config::default()
-    })
 }
 
 /// Tells in errno what the system said.

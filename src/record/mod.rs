@@ -40,13 +40,15 @@
 mod dirty;
 mod free;
 mod handle;
+mod line;
 mod slab;
 mod space;
 mod word;
 
 pub(crate) use dirty::Collector;
 pub use handle::Handle;
-pub(crate) use slab::{BORN_LATE, HELD, LINGERED, RESCUED, Record, ReserveError, SUSPECTED, Slab, TOLD};
+pub(crate) use line::{BORN_LATE, HELD, LINGERED, RESCUED, Record, SUSPECTED, TOLD};
+pub(crate) use slab::{ReserveError, Slab};
 pub(crate) use word::{Cadence, LAST_TICK, State, Word};
 
 /// `armed` of a record that nobody has placed since it was reserved.

@@ -4,7 +4,7 @@
 use std::io;
 use std::ptr::NonNull;
 
-use super::slab::Record;
+use super::line::Record;
 
 /// Room for records in one piece. Those that were never [`back`](Self::back)ed must not be touched.
 pub(super) struct Space {

@@ -1,0 +1,253 @@
+//! The record: one host, one cache line, and who may load and store what of it in which order.
+
+use std::mem::MaybeUninit;
+
+use super::Cadence;
+use super::word::{State, Word};
+#[cfg(loom)]
+use crate::canary::{Canary, planted};
+use crate::event::HostId;
+use crate::pause::{Point, point};
+use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering, UnsafeCell};
+use crate::tick::Tick;
+
+/// One host, in one cache line.
+#[repr(C, align(64))]
+pub(crate) struct Record {
+    /// [`Word`]: last announce, interval, state.
+    word: AtomicU64,
+    /// The tick at which the thread will look at the record, [`NONE`](super::NONE) until it is placed. Written by the thread alone, and
+    /// by the registrant of a record that was never used.
+    armed: AtomicU64,
+    /// The number given at registration.
+    user_data: AtomicU64,
+    /// Initialised exactly in the states Reserved to Taken. Ground rule 4 says who touches it.
+    id: UnsafeCell<MaybeUninit<HostId>>,
+    /// The generation of the current handle; 0 if the record was never used or is retired.
+    generation: AtomicU32,
+    /// Position in the wheel's list `list`; while the record is on the free list, the link to the next one.
+    pub(super) position: AtomicU32,
+    /// The wheel's list that holds the hint; the thread's.
+    list: AtomicU16,
+    /// The thread's notes about the current incarnation.
+    flags: AtomicU16,
+    /// The interval by which the thread counts the host, as the word holds it, and 1; 0 if it is not counted.
+    counted: AtomicU32,
+    /// Since when a due host has been held back; 0 if it is not. The thread's.
+    held_since: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Record>() == 64, "a record is one cache line");
+
+/// The suspect event went out, the recovered event did not.
+pub(crate) const SUSPECTED: u16 = 1;
+/// The back-stop saw the record in a state that should not have lasted.
+pub(crate) const LINGERED: u16 = 2;
+/// The back-stop found the record after the wheel had lost it.
+pub(crate) const RESCUED: u16 = 4;
+/// The host was registered with an age that its TTL did not survive: nobody is late who could not be in time. Set by the
+/// registrant while the record is its own.
+pub(crate) const BORN_LATE: u16 = 8;
+/// A guard holds the host back, or held it back before it was handed out.
+pub(crate) const HELD: u16 = 16;
+/// A callback was called with the host's leave.
+pub(crate) const TOLD: u16 = 32;
+
+impl Record {
+    /// Loads the word. Acquire: pairs with every release store or CAS of the word, so what was written before the word
+    /// said so (id, user data, the generation bumped before Free) is seen with it.
+    #[inline]
+    pub(crate) fn word(&self) -> Word {
+        point(Point::Reading);
+        Word::from_bits(self.word.load(Ordering::Acquire))
+    }
+
+    /// As [`word`](Self::word), for announcers. SeqCst: an announce that finds the word of another one and changes nothing
+    /// must not read an older `armed` than that one would ([`armed_seq`](Self::armed_seq)).
+    #[inline]
+    pub(crate) fn word_seq(&self) -> Word {
+        point(Point::Reading);
+        Word::from_bits(self.word.load(Ordering::SeqCst))
+    }
+
+    /// Replaces the word if it is still `old`: a goodbye, or the observer's own changes of state.
+    ///
+    /// Relaxed: `old` was acquired when it was loaded, and no word recurs, so success adds nothing to that. What the caller
+    /// did before is of no interest to who sees the new word; a read-modify-write carries the registrant's release on. On
+    /// failure nothing is concluded; the caller loads the word again.
+    pub(crate) fn swap_word(&self, old: Word, new: Word) -> bool {
+        self.word.compare_exchange(old.bits(), new.bits(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Replaces the word if it is still `old`: an announce. Release, as part of SeqCst: the record's filling is seen by who
+    /// acquires a word that says Live. And sequentially consistent: with [`armed_seq`](Self::armed_seq)
+    /// this is the announcer's half of the handshake with the thread's `Engine::place`.
+    #[inline]
+    pub(crate) fn swap_word_seq(&self, old: Word, new: Word) -> bool {
+        self.word.compare_exchange(old.bits(), new.bits(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// Stores a word without a CAS: for the only owner of the record. Release: see [`word`](Self::word).
+    pub(crate) fn store_word(&self, word: Word) {
+        self.word.store(word.bits(), Ordering::Release);
+    }
+
+    /// Loads `armed` after a [`swap_word_seq`](Self::swap_word_seq), or after a load of the word that such a swap stored.
+    /// SeqCst: either the thread's read of the word, after its store of `armed` and its fence (`Engine::place`), sees that
+    /// word, or we see the tick that it armed.
+    #[inline]
+    pub(crate) fn armed_seq(&self) -> Tick {
+        // Loom treats SeqCst accesses as weaker than they are; a fence stands in for them in the models.
+        #[cfg(loom)]
+        if !planted(Canary::NoAnnouncerFence) {
+            crate::sync::fence(Ordering::SeqCst);
+        }
+        self.armed.load(Ordering::SeqCst)
+    }
+
+    /// Loads `armed` where nothing depends on its age: the thread, whose own it is, or a caller that fences later.
+    pub(crate) fn armed(&self) -> Tick {
+        self.armed.load(Ordering::Relaxed)
+    }
+
+    /// Stores `armed`; the thread's half of the handshake, followed by a fence and another look at the word.
+    pub(crate) fn set_armed(&self, tick: Tick) {
+        // Relaxed: the caller fences, or (at free) the release store of the word follows.
+        self.armed.store(tick, Ordering::Relaxed);
+    }
+
+    /// Loads the generation. Relaxed: it follows an acquiring load of the word. A word of a later incarnation carries
+    /// the generation bumped before it, a word of an earlier one cannot be seen by the owner of the handle.
+    #[inline]
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Stores the generation. Relaxed: the release store of the word, or the push on the free list, follows.
+    pub(super) fn set_generation(&self, generation: u32) {
+        self.generation.store(generation, Ordering::Relaxed);
+    }
+
+    /// Forgets what the thread noted about an incarnation.
+    pub(super) fn clear_notes(&self) {
+        self.flags.store(0, Ordering::Relaxed);
+        self.held_since.store(0, Ordering::Relaxed);
+    }
+
+    /// The number given at registration. Acquire: pairs with [`fill`](Self::fill); a number of a later incarnation
+    /// brings that incarnation's generation along, for callers that check the generation afterwards.
+    pub(crate) fn user_data(&self) -> u64 {
+        self.user_data.load(Ordering::Acquire)
+    }
+
+    /// Fills a record that the caller has just reserved.
+    pub(crate) fn fill(&self, id: HostId, user_data: u64) {
+        debug_assert_eq!(self.word().state(), State::Reserved);
+        // Release: see `user_data`.
+        self.user_data.store(user_data, Ordering::Release);
+        // SAFETY: the record is Reserved by the caller and not in the index, so nobody else reads or writes the id; the
+        // previous one was dropped before the record was pushed on the free list.
+        self.id.with_mut(|slot| unsafe { (*slot).write(id) });
+    }
+
+    /// The host's id.
+    ///
+    /// # Safety
+    /// The caller is the thread, and has seen the record in a state from Live to Taken (or Left) that it has not freed.
+    pub(crate) unsafe fn id(&self) -> HostId {
+        // SAFETY: the id was written before the word became Live, which the caller acquired; only the thread drops it.
+        self.id.with(|slot| unsafe { (*slot).assume_init_ref().clone() })
+    }
+
+    /// Drops the id.
+    ///
+    /// # Safety
+    /// As for [`id`](Self::id); and the caller is about to free the record.
+    pub(crate) unsafe fn drop_id(&self) {
+        // SAFETY: initialised, see `id`; dropped once, as the word becomes Free next.
+        self.id.with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+    }
+
+    /// The place of the hint. Relaxed, like all of these: the thread's own.
+    pub(crate) fn place(&self) -> (u16, u32) {
+        (self.list.load(Ordering::Relaxed), self.position.load(Ordering::Relaxed))
+    }
+
+    /// Sets the place of the hint; see [`place`](Self::place).
+    pub(crate) fn set_place(&self, list: u16, position: u32) {
+        self.list.store(list, Ordering::Relaxed);
+        self.position.store(position, Ordering::Relaxed);
+    }
+
+    /// Since when the host has been held back, 0 if it is not. Relaxed, like the four that follow: the thread's own, and a
+    /// figure for others.
+    pub(crate) fn held_since(&self) -> Tick {
+        self.held_since.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the host is held back, if it was not already.
+    pub(crate) fn hold(&self, now: Tick) {
+        if !self.has(HELD) {
+            self.set(HELD, true);
+            self.held_since.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that nothing holds the host back.
+    pub(crate) fn let_go(&self) {
+        if self.has(HELD) {
+            self.set(HELD, false);
+            self.held_since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the host is counted by this interval.
+    #[inline]
+    pub(crate) fn is_counted(&self, cadence: Cadence) -> bool {
+        self.counted.load(Ordering::Relaxed) == cadence.bits() + 1
+    }
+
+    /// The interval by which the host is counted; `None` if it is not.
+    pub(crate) fn counted(&self) -> Option<Cadence> {
+        self.counted.load(Ordering::Relaxed).checked_sub(1).map(Cadence::from_bits)
+    }
+
+    /// See [`counted`](Self::counted).
+    pub(crate) fn set_counted(&self, cadence: Option<Cadence>) {
+        self.counted.store(cadence.map_or(0, |cadence| cadence.bits() + 1), Ordering::Relaxed);
+    }
+
+    /// Whether the thread noted one of `flags`. Relaxed: the thread's own.
+    pub(crate) fn has(&self, flags: u16) -> bool {
+        self.flags.load(Ordering::Relaxed) & flags != 0
+    }
+
+    /// Whether the thread noted anything at all.
+    #[inline]
+    pub(crate) fn has_notes(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes or clears flags; see [`has`](Self::has).
+    pub(crate) fn set(&self, flag: u16, on: bool) {
+        let flags = self.flags.load(Ordering::Relaxed);
+        self.flags.store(if on { flags | flag } else { flags & !flag }, Ordering::Relaxed);
+    }
+
+    #[cfg(loom)]
+    pub(super) fn new() -> Record {
+        Record {
+            word: AtomicU64::new(0),
+            armed: AtomicU64::new(0),
+            user_data: AtomicU64::new(0),
+            id: UnsafeCell::new(MaybeUninit::uninit()),
+            generation: AtomicU32::new(0),
+            position: AtomicU32::new(0),
+            list: AtomicU16::new(0),
+            flags: AtomicU16::new(0),
+            counted: AtomicU32::new(0),
+            held_since: AtomicU64::new(0),
+        }
+    }
+}
