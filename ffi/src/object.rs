@@ -308,3 +308,58 @@ fn event_out(event: &Event) -> hostwheel_event_t {
         reserved: [0; 4],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::HOSTWHEEL_NEVER;
+    use hostwheel::{Config, Event};
+
+    fn open() -> *mut hostwheel_t {
+        let wheel = HostWheel::manual(Config::default(), |_: &Event| Verdict::Done).expect("a wheel opens");
+        Box::into_raw(Box::new(Object::new(wheel, None, None, Ctx(std::ptr::null_mut())))).cast()
+    }
+
+    #[test]
+    fn a_panic_ends_at_the_boundary_and_puts_the_wheel_out_of_order() {
+        let wheel = open();
+        let announce = |object: &Object| {
+            object.wheel.announce("a", Duration::from_secs(1))?;
+            Ok(())
+        };
+        assert_eq!(enter(wheel, announce), 0);
+        assert_eq!(enter(wheel, |_| panic!("planted")), HOSTWHEEL_ERR_PANIC);
+        let mut entered = false;
+        let again = enter(wheel, |_| {
+            entered = true;
+            Ok(())
+        });
+        assert_eq!((again, entered), (HOSTWHEEL_ERR_PANIC, false));
+        // SAFETY: made above, and not used after this.
+        unsafe {
+            assert_eq!(crate::hostwheel_now(wheel, &mut { HOSTWHEEL_NEVER }), HOSTWHEEL_ERR_PANIC);
+            crate::hostwheel_free(wheel);
+        }
+    }
+
+    /// A payload that panics when it is dropped gets no further either.
+    #[test]
+    fn a_panic_of_the_payload_ends_there_as_well() {
+        struct Twice;
+        impl Drop for Twice {
+            fn drop(&mut self) {
+                panic!("planted again");
+            }
+        }
+        assert_eq!(guarded(|| std::panic::panic_any(Twice)), HOSTWHEEL_ERR_PANIC);
+    }
+
+    #[test]
+    fn an_error_is_no_panic() {
+        let wheel = open();
+        assert_eq!(enter(wheel, |_| Err(Code(HOSTWHEEL_ERR_MODE))), HOSTWHEEL_ERR_MODE);
+        assert_eq!(enter(wheel, |_| Ok(())), 0);
+        // SAFETY: made above, and not used after this.
+        unsafe { crate::hostwheel_free(wheel) };
+    }
+}
