@@ -1,0 +1,245 @@
+package hostwheel
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// secondLog2: a second, in which it suffices to be heard once, is 1,024 ticks.
+const secondLog2 = 10
+
+// endNS: time stands still after this; a word holds no later announce.
+const endNS = int64(lastTick-epoch) * tickNS
+
+// clock is the time of one wheel, shared by its announcers and its observer.
+//
+// Observed time: when the observer was the one who was away, the silence of the hosts says nothing about them. So wheel
+// time = min(clock - away, horizon). At each look the observer publishes a horizon, the time up to which it stands for
+// having looked. A look that comes after the horizon adds the excess to away; no host is touched for it.
+//
+// Announcers load the horizon (or plainUntil, which was made of it), then away, then the clock. Held back between them they
+// stamp too early a time, or too late a one that the old horizon caps.
+type clock struct {
+	// base is when the wheel was opened; manual clocks count from the Unix epoch.
+	base   time.Time
+	manual bool
+
+	_ [64]byte // what announcers read stands apart from what others write
+	// plainUntil: a stamp before this one needs nothing else, as it is within the horizon, somebody was heard in its
+	// second, and the wheel is open. 0 on the manual clock, and for ever once closed.
+	plainUntil atomic.Uint64
+	horizon    atomic.Uint64
+	awayNS     atomic.Int64
+	closed     atomic.Bool
+	// heard is the last second (of 1,024 ticks) in which somebody was heard.
+	heard    atomic.Uint64
+	manualNS atomic.Int64
+	_        [64]byte
+}
+
+func (c *clock) init(s *settings) {
+	c.manual = s.manual
+	c.base = time.Unix(0, 0)
+	if !c.manual {
+		c.base = time.Now()
+	}
+	horizon := epoch // nobody has looked yet
+	if s.watchdog == 0 {
+		horizon = lastTick
+	}
+	c.horizon.Store(horizon)
+	c.heard.Store(epoch >> secondLog2)
+	if !c.manual {
+		c.plainUntil.Store(min((epoch>>secondLog2+1)<<secondLog2, horizon))
+	}
+}
+
+// readNS is the clock's time since open, away not taken off.
+func (c *clock) readNS() int64 {
+	ns := c.manualNS.Load()
+	if !c.manual {
+		ns = int64(time.Since(c.base))
+	}
+	return min(max(ns, 0), endNS)
+}
+
+// tickOf is the wheel time of a clock reading, rounded up and not capped.
+func (c *clock) tickOf(ns, awayNS int64) tick {
+	// A reading before the opening, or far in the future, does not overflow.
+	ns = max(min(ns, endNS), -int64(epoch)*tickNS) - awayNS + int64(epoch)*tickNS
+	if ns <= 0 {
+		return 0
+	}
+	return tick((ns + tickNS - 1) / tickNS)
+}
+
+// stamp is that of an announce that happens now.
+func (c *clock) stamp() tick {
+	horizon := c.horizon.Load()
+	away := c.awayNS.Load()
+	return min(c.tickOf(c.readNS(), away), horizon)
+}
+
+// plainStamp is as stamp, if that needs no more than the clock.
+func (c *clock) plainStamp() (tick, bool) {
+	until := c.plainUntil.Load()
+	away := c.awayNS.Load()
+	stamp := c.tickOf(int64(time.Since(c.base)), away)
+	return stamp, stamp < until
+}
+
+// plainStampOf is the stamp of an announce at the instant t, if it needs nothing else. It reads no clock.
+func (c *clock) plainStampOf(t time.Time) (tick, bool) {
+	until := c.plainUntil.Load()
+	stamp := c.tickOf(int64(t.Sub(c.base)), c.awayNS.Load())
+	return stamp, stamp < until
+}
+
+// stampOf is the stamp of an announce at the instant t; one in the future counts as now.
+func (c *clock) stampOf(t time.Time, now tick) tick {
+	return min(c.tickOf(int64(t.Sub(c.base)), c.awayNS.Load()), now)
+}
+
+// hear notes that somebody was heard at stamp, and that stamps of the same second are plain from now on.
+func (c *clock) hear(stamp tick) {
+	second := stamp >> secondLog2
+	for heard := c.heard.Load(); heard < second; heard = c.heard.Load() {
+		if c.heard.CompareAndSwap(heard, second) {
+			break
+		}
+	}
+	before := c.plainUntil.Load()
+	until := min((second+1)<<secondLog2, c.horizon.Load())
+	if before != 0 && before < until {
+		// Failed: another announcer was faster, or the wheel is closed.
+		c.plainUntil.CompareAndSwap(before, until)
+	}
+}
+
+// heardUntil is the end of the last second in which somebody was heard.
+func (c *clock) heardUntil() tick { return (c.heard.Load() + 1) << secondLog2 }
+
+// nowNS is wheel time now in nanoseconds since open: a figure.
+func (c *clock) nowNS() int64 {
+	horizon := c.horizon.Load()
+	away := c.awayNS.Load()
+	return max(min(c.readNS()-away, int64(saturatingSub(horizon, epoch))*tickNS), 0)
+}
+
+// tickNow is wheel time now, rounded down.
+func (c *clock) tickNow() tick { return epoch + tick(c.nowNS()/tickNS) }
+
+// setManual moves the manual clock forward, never back. The caller holds the wheel's lock.
+func (c *clock) setManual(ns int64) { c.manualNS.Store(max(ns, c.manualNS.Load())) }
+
+// until is how long the clock has to run until wheel time t.
+func (c *clock) until(t tick) time.Duration {
+	return time.Duration(int64(saturatingSub(t, epoch))*tickNS + c.awayNS.Load() - c.readNS())
+}
+
+// close makes all stamps other than plain, so that all announcers see that the wheel is closed.
+func (c *clock) close() {
+	c.closed.Store(true)
+	c.plainUntil.Store(0)
+}
+
+// raisesKept is how many of the last pauses an event can tell of.
+const raisesKept = 64
+
+// raise is one of away: the tick at which time stood still, and all that was missed up to and with it.
+type raise struct {
+	at     tick
+	missed int64
+}
+
+// looker is the observer's side of observed time. Its owner holds the wheel's lock.
+type looker struct {
+	// watch is the ticks between looks; 0 when the watchdog is off.
+	watch, slack tick
+	// worth: a horizon is published if it lies at least so much after the last one. It eats of the slack.
+	worth    tick
+	horizon  tick
+	awayNS   int64
+	missedNS int64
+	now      int64
+	raises   []raise
+}
+
+func (l *looker) init(s *settings) {
+	if s.watchdog > 0 {
+		l.watch = max(min(s.watchdog, s.minInterval/2), 1)
+	}
+	l.slack = min(max(s.minInterval/4, 2), 250)
+	if !s.manual {
+		l.worth = min(l.slack/2, 4)
+	}
+	l.horizon = epoch
+}
+
+// look reads the clock. idle: no host is known, so nothing was missed.
+func (l *looker) look(c *clock, idle bool) tick {
+	l.now = max(c.readNS()-l.awayNS, l.now)
+	if l.watch == 0 {
+		l.horizon = lastTick
+		c.horizon.Store(lastTick)
+		return l.tick()
+	}
+	publish := false
+	if horizon := int64(l.horizon-epoch) * tickNS; l.now > horizon {
+		l.raise(c, l.now-horizon, idle)
+		l.now = horizon
+		publish = true
+	}
+	next := min(l.tick()+l.watch+l.slack, lastTick)
+	if publish || next >= l.horizon+l.worth {
+		l.horizon = next
+		c.horizon.Store(next)
+	}
+	return l.tick()
+}
+
+func (l *looker) raise(c *clock, excess int64, idle bool) {
+	l.awayNS += excess
+	c.awayNS.Store(l.awayNS)
+	if idle {
+		return
+	}
+	l.missedNS += excess
+	if len(l.raises) == raisesKept {
+		l.raises = append(l.raises[:0], l.raises[1:]...)
+	}
+	l.raises = append(l.raises, raise{l.horizon, l.missedNS})
+}
+
+// tick is wheel time at the last look, rounded down: the observer must not run ahead.
+func (l *looker) tick() tick { return epoch + tick(l.now/tickNS) }
+
+// late is how late something is that was due at a tick.
+func (l *looker) late(due tick) time.Duration {
+	return time.Duration(max(l.now-int64(saturatingSub(due, epoch))*tickNS, 0))
+}
+
+// nextLook is until when the observer may sleep at most.
+func (l *looker) nextLook() tick {
+	if l.watch == 0 {
+		return never
+	}
+	return l.tick() + l.watch
+}
+
+// missedSince is the time not counted since a tick, as far back as the last raises tell.
+func (l *looker) missedSince(t tick) time.Duration {
+	if len(l.raises) == 0 {
+		return 0
+	}
+	for i := len(l.raises) - 1; i >= 0; i-- {
+		if l.raises[i].at < t {
+			return time.Duration(l.missedNS - l.raises[i].missed)
+		}
+	}
+	if len(l.raises) < raisesKept {
+		return time.Duration(l.missedNS)
+	}
+	// Older ones were forgotten: count from the oldest known.
+	return time.Duration(l.missedNS - l.raises[0].missed)
+}

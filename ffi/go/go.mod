@@ -1,0 +1,3 @@
+module github.com/hostwheel/hostwheel/ffi/go
+
+go 1.25

@@ -1,0 +1,144 @@
+package hostwheel
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// host is one incarnation of a host, without its value. It is made anew for each, so no word of one incarnation can be
+// taken for one of another; the garbage collector frees it.
+//
+// Announcers touch the first three fields alone.
+type host struct {
+	// truth is a word: last announce, interval and phase.
+	truth atomic.Uint64
+	// armed is the tick at which the observer looks at the host next; never until it was placed. Written under the wheel's
+	// lock.
+	armed atomic.Uint64
+	core  backend
+
+	// owner is the *Member[V] around the host.
+	owner  any
+	id     string
+	handle uint64
+
+	// Under the wheel's lock from here on.
+	list     *list
+	position int
+	// counted is the cadence by which the host is counted, and 1; 0 if it is not.
+	counted cadence
+	// suspected: the suspect event was made, and no recovered event.
+	suspected bool
+	// untold counts suspect events that the consumer has not seen yet.
+	untold int
+	// bornLate: it was registered with an age that its TTL did not survive. Nobody is late who could not be in time.
+	bornLate bool
+	// held since a tick, though it is due; 0 if it is not.
+	held tick
+	// handout is what is known of the leave; nil if there is none.
+	handout *handout
+
+	// Under the lock of the marks.
+	marked bool
+	next   *host
+}
+
+func (h *host) word() word { return word(h.truth.Load()) }
+
+func (h *host) swap(from, to word) bool {
+	return h.truth.CompareAndSwap(uint64(from), uint64(to))
+}
+
+// stage says what an outstanding leave waits for.
+type stage uint8
+
+const (
+	queued   stage = iota // to be drained
+	out                   // an answer, until due
+	answered              // the observer, to act on the answer
+	retrying              // the next attempt, at due
+)
+
+// handout is a leave that was handed out and not answered with Done yet.
+type handout struct {
+	attempt int
+	stage   stage
+	reason  Reason
+	held    tick
+	due     tick
+	verdict Verdict
+}
+
+// marks are the hosts that the observer must look at sooner than it planned. The lock is held for a few instructions and
+// never together with work, so that nobody who finds a host marked already trusts a mark that is not there yet.
+type marks struct {
+	mu          sync.Mutex
+	first, last *host
+	count       atomic.Int64
+}
+
+func (m *marks) add(h *host) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h.marked {
+		return
+	}
+	h.marked, h.next = true, nil
+	if m.last == nil {
+		m.first = h
+	} else {
+		m.last.next = h
+	}
+	m.last = h
+	m.count.Add(1)
+}
+
+// take takes the oldest mark; nil if there is none.
+func (m *marks) take() *host {
+	if m.count.Load() == 0 {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.first
+	if h == nil {
+		return nil
+	}
+	m.first, h.next, h.marked = h.next, nil, false
+	if m.first == nil {
+		m.last = nil
+	}
+	m.count.Add(-1)
+	return h
+}
+
+// any says whether a host is marked.
+func (m *marks) any() bool { return m.count.Load() > 0 }
+
+// handles gives out handles: an index, and above it a generation that tells the incarnations of one index apart. First
+// generations are random, so that the handle of another wheel is almost surely none of this one.
+type handles struct {
+	seed        uint32
+	generations []uint32
+	free        []uint32
+}
+
+func (t *handles) take() uint64 {
+	n := len(t.free) - 1
+	if n < 0 {
+		t.generations = append(t.generations, t.seed%(1<<31)+1)
+		return uint64(t.generations[len(t.generations)-1])<<32 | uint64(len(t.generations)-1)
+	}
+	index := t.free[n]
+	t.free = t.free[:n]
+	return uint64(t.generations[index])<<32 | uint64(index)
+}
+
+func (t *handles) give(handle uint64) {
+	index := uint32(handle)
+	t.generations[index]++
+	// One that wrapped was used up: the index is never given out again.
+	if t.generations[index] != 0 {
+		t.free = append(t.free, index)
+	}
+}

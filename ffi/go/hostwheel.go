@@ -1,0 +1,398 @@
+package hostwheel
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Wheel is a set of hosts, and what tells which of them have gone. Make one with [New]. All methods may be called from
+// all goroutines, also inside callbacks, unless they say otherwise.
+type Wheel[V any] struct {
+	core    backend
+	config  Config[V]
+	mail    *mailbox
+	running atomic.Bool
+	// advancing is held by Advance.
+	advancing sync.Mutex
+}
+
+// Member is one incarnation of one host, from its registration to its leave. A host that comes back after it left is
+// another member with another handle. Members may be kept for as long as they are of use; all methods may be called from
+// all goroutines, also inside callbacks and after the host has left or the wheel was closed.
+type Member[V any] struct {
+	host  host
+	value V
+}
+
+// AnnounceOption changes what an announce says; see [SeenAt].
+type AnnounceOption struct {
+	seenAt time.Time
+}
+
+// SeenAt says that the host was heard at t, not now. News from before its last announce changes nothing. An instant in
+// the future counts as now.
+func SeenAt(t time.Time) AnnounceOption {
+	return AnnounceOption{seenAt: t}
+}
+
+// New opens a wheel. It starts no goroutine: call [Wheel.Run], without which no time passes. A wheel that is dropped needs
+// no Close.
+//
+// Errors: ErrInvalid, which names the setting that contradicts another or is out of range.
+func New[V any](config Config[V]) (*Wheel[V], error) {
+	s, err := config.check()
+	if err != nil {
+		return nil, err
+	}
+	if config.Backend == Native {
+		return nil, invalid("the native backend is not in this build")
+	}
+	return newWheel(config, newPure(s)), nil
+}
+
+func newWheel[V any](config Config[V], core backend) *Wheel[V] {
+	return &Wheel[V]{core: core, config: config, mail: newMailbox()}
+}
+
+func checkAnnounce(id string, interval time.Duration) error {
+	if len(id) == 0 || len(id) > LongestID {
+		return errIDLength
+	}
+	return checkInterval(interval)
+}
+
+func checkInterval(interval time.Duration) error {
+	if interval < 0 {
+		return invalid("the interval %v is negative", interval)
+	}
+	return nil
+}
+
+// Announce says that the host id was heard, and will be again within the interval; 0 says nothing about that, and the
+// host TTL applies. An unknown host is registered with the value v. A known one keeps its value and takes over the
+// interval, which may change at any announce; it is clamped to the configured bounds.
+//
+// Errors: ErrInvalid (the id's length, a negative interval), ErrFull, ErrClosed. Nothing has changed then.
+func (w *Wheel[V]) Announce(id string, interval time.Duration, v V, options ...AnnounceOption) (*Member[V], Outcome, error) {
+	c := call{sets: true, interval: interval}
+	for _, option := range options {
+		if !option.seenAt.IsZero() {
+			c.dated, c.at = true, option.seenAt
+		}
+	}
+	return w.announce(id, c, v)
+}
+
+func (w *Wheel[V]) announce(id string, c call, v V) (*Member[V], Outcome, error) {
+	if err := checkAnnounce(id, c.interval); err != nil {
+		return nil, 0, err
+	}
+	if w.core.closed() {
+		return nil, 0, ErrClosed
+	}
+	if h, outcome, ok := w.core.hear(id, c); ok {
+		return memberOf[V](h), outcome, nil
+	}
+	return w.register(id, c, v)
+}
+
+// register is a function of its own so that its closure is not paid for by announces of known hosts.
+func (w *Wheel[V]) register(id string, c call, v V) (*Member[V], Outcome, error) {
+	h, outcome, err := w.core.register(id, c, func() *host {
+		m := &Member[V]{value: v}
+		m.host.owner = m
+		return &m.host
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return memberOf[V](h), outcome, nil
+}
+
+func memberOf[V any](h *host) *Member[V] {
+	return h.owner.(*Member[V])
+}
+
+// Leave removes the host that says goodbye at once. It fires no event.
+//
+// Errors: ErrInvalid (the id's length), ErrNotFound (also of a host that was handed out as a leave), ErrClosed.
+func (w *Wheel[V]) Leave(id string) error {
+	if err := checkAnnounce(id, 0); err != nil {
+		return err
+	}
+	if w.core.closed() {
+		return ErrClosed
+	}
+	h := w.core.find(id)
+	if h == nil {
+		return ErrNotFound
+	}
+	switch err := w.core.leave(h); err {
+	case ErrStale, ErrTaken:
+		return ErrNotFound
+	default:
+		return err
+	}
+}
+
+// Lookup finds a host that is known and not handed out as a leave. It works after Close as well.
+func (w *Wheel[V]) Lookup(id string) (*Member[V], bool) {
+	h := w.core.find(id)
+	if h == nil {
+		return nil, false
+	}
+	return memberOf[V](h), true
+}
+
+// All yields every host that is known and not handed out as a leave, in no particular order. Hosts that come or go
+// meanwhile may be missed. The loop may call the wheel. It works after Close as well.
+func (w *Wheel[V]) All() iter.Seq[*Member[V]] {
+	return func(yield func(*Member[V]) bool) {
+		w.core.each(func(h *host) bool { return yield(memberOf[V](h)) })
+	}
+}
+
+// Stats are the counters at this moment. It works after Close as well.
+func (w *Wheel[V]) Stats() Stats { return w.core.stats() }
+
+// Release has the brake let as many hosts go at once as wait for it now: for an operator who knows that they are gone. It
+// takes effect at the next look at the clock. A silence is not ended by it.
+//
+// Errors: ErrClosed.
+func (w *Wheel[V]) Release() error { return w.core.release() }
+
+// Backend says which implementation works.
+func (w *Wheel[V]) Backend() Backend { return w.core.kind() }
+
+// Close closes the wheel: from now on announces, renewals and leaves are refused, hosts still known get no leave, and no
+// callback begins. It only asks: the return of Run, or of Advance, says that no callback runs any more. So it may be
+// called inside a callback, and more than once. It returns nil.
+func (w *Wheel[V]) Close() error {
+	w.core.close()
+	return nil
+}
+
+// Run delivers events until ctx ends or the wheel is closed, on goroutines of its own, and then waits for the callbacks
+// that run. No callback runs after it returned. It returns nil if the wheel was closed, and else the cause of ctx's end;
+// then it may be called again, and the time between counts against no host.
+//
+// With a manual clock it only waits: there, Advance delivers.
+//
+// Errors: ErrInvalid if it is running already.
+func (w *Wheel[V]) Run(ctx context.Context) error {
+	if !w.running.CompareAndSwap(false, true) {
+		return invalid("Run is running already")
+	}
+	defer w.running.Store(false)
+	if w.config.Manual {
+		select {
+		case <-ctx.Done():
+		case <-w.core.done():
+		}
+	} else {
+		w.runWorkers(ctx)
+	}
+	if w.core.closed() {
+		return nil
+	}
+	return context.Cause(ctx)
+}
+
+func (w *Wheel[V]) runWorkers(ctx context.Context) {
+	var workers sync.WaitGroup
+	w.mail.open()
+	for range w.config.Workers {
+		workers.Add(1)
+		go w.work(&workers)
+	}
+	defer workers.Wait()
+	defer w.mail.stop()
+	w.core.run(ctx.Done(), w.mail)
+}
+
+func (w *Wheel[V]) work(workers *sync.WaitGroup) {
+	ended := false
+	defer func() {
+		if ended {
+			workers.Done()
+		} else {
+			// A callback has ended its goroutine (runtime.Goexit). Another one takes over.
+			go w.work(workers)
+		}
+	}()
+	for w.workOnce() {
+	}
+	ended = true
+}
+
+// workOnce makes one callback; false if there will be none any more.
+func (w *Wheel[V]) workOnce() bool {
+	e, ok := w.mail.take(w.core)
+	if !ok {
+		return false
+	}
+	defer w.mail.finish(e.host)
+	w.deliver(&e)
+	return true
+}
+
+// deliver calls back with an event, and answers it.
+func (w *Wheel[V]) deliver(e *event) {
+	if w.core.closed() {
+		return
+	}
+	verdict, returned := Retry(0), false
+	defer func() {
+		if !returned {
+			w.core.panicked()
+			w.logPanic(e, recover())
+		}
+		switch e.kind {
+		case LeaveEvent:
+			// Refused only if the wheel was closed meanwhile: then nothing is handed out again, and no answer is needed.
+			_ = w.core.settle(e.host, e.attempt, verdict)
+		case SuspectEvent:
+			w.core.told(e.host)
+		}
+	}()
+	verdict = w.callBack(e)
+	returned = true
+}
+
+func (w *Wheel[V]) callBack(e *event) Verdict {
+	switch e.kind {
+	case SuspectEvent:
+		if w.config.Suspect != nil {
+			w.config.Suspect(eventOf[V](e))
+		}
+	case RecoveredEvent:
+		if w.config.Recovered != nil {
+			w.config.Recovered(eventOf[V](e))
+		}
+	default:
+		w.core.supersede(e)
+		if w.config.Leave != nil {
+			return w.config.Leave(eventOf[V](e))
+		}
+	}
+	return Done
+}
+
+func (w *Wheel[V]) logPanic(e *event, reason any) {
+	logger := w.config.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	if reason == nil {
+		reason = "runtime.Goexit"
+	}
+	logger.Error("hostwheel: a callback panicked; a leave is handed out again", "event", e.kind.String(),
+		"host", e.host.id, "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
+}
+
+func eventOf[V any](e *event) *Event[V] {
+	return &Event[V]{
+		Kind:       e.kind,
+		Reason:     e.reason,
+		Superseded: e.superseded,
+		Attempt:    e.attempt,
+		Member:     memberOf[V](e.host),
+		Interval:   e.interval,
+		LastSeen:   e.lastSeen,
+		Deadline:   e.deadline,
+		Now:        e.now,
+		Lateness:   e.lateness,
+		Away:       e.away,
+		Held:       e.held,
+	}
+}
+
+// Advance moves the manual clock to now, counted from New, calls back with all that is due by then, and returns the number
+// of events. A time before the present one counts as the present. What callbacks announce or leave is looked at by the
+// next Advance at the latest.
+//
+// An advance by more than the watchdog allows is a late look: the excess counts as time in which nobody watched. Switch
+// the watchdog off to make all time count.
+//
+// Errors: ErrInvalid (the wheel has a clock of its own; another Advance is at work, or this one was called inside a
+// callback), ErrClosed.
+func (w *Wheel[V]) Advance(now time.Duration) (int, error) {
+	if !w.config.Manual {
+		return 0, invalid("Advance: the wheel has a clock of its own; set Manual")
+	}
+	if !w.advancing.TryLock() {
+		return 0, invalid("Advance: another one is at work, or this is inside a callback")
+	}
+	defer w.advancing.Unlock()
+	if w.core.closed() {
+		return 0, ErrClosed
+	}
+	delivered := 0
+	for {
+		w.core.advance(now)
+		events := w.core.drain(math.MaxInt)
+		if len(events) == 0 {
+			return delivered, nil
+		}
+		for i := range events {
+			if w.core.closed() {
+				return delivered, nil
+			}
+			w.deliver(&events[i])
+			delivered++
+		}
+	}
+}
+
+// Renew says that the host was heard; its interval stays. The cheapest announce but for RenewAt: it takes no lock and
+// allocates nothing.
+//
+// Errors: ErrStale, ErrTaken, ErrClosed.
+func (m *Member[V]) Renew() error { return m.host.core.renew(&m.host) }
+
+// RenewAt is Renew for a host that was heard at t. It reads no clock (but once a second), so a caller who hears many hosts
+// at a time reads it once for all. News from before the last announce changes nothing; an instant in the future counts as
+// now, to within a second.
+//
+// Errors: ErrStale, ErrTaken, ErrClosed.
+func (m *Member[V]) RenewAt(t time.Time) error { return m.host.core.renewAt(&m.host, t) }
+
+// AnnounceAt says that the host was heard at t and what its interval is from now on, as Announce does.
+//
+// Errors: ErrInvalid (a negative interval), ErrStale, ErrTaken, ErrClosed.
+func (m *Member[V]) AnnounceAt(t time.Time, interval time.Duration) error {
+	if err := checkInterval(interval); err != nil {
+		return err
+	}
+	_, err := m.host.core.touch(&m.host, call{dated: true, at: t, sets: true, interval: interval})
+	return err
+}
+
+// Leave removes the host that says goodbye at once. It fires no event.
+//
+// Errors: ErrStale, ErrTaken, ErrClosed.
+func (m *Member[V]) Leave() error { return m.host.core.leave(&m.host) }
+
+// Suspect says whether the host is past its TTL and within its grace: choose it less.
+func (m *Member[V]) Suspect() bool { return m.host.core.phase(&m.host) == suspect }
+
+// ID is the host's id.
+func (m *Member[V]) ID() string { return m.host.id }
+
+// Value is the value given at registration.
+func (m *Member[V]) Value() V { return m.value }
+
+// Handle names this incarnation: no other member of this wheel ever has the same. It is never 0.
+func (m *Member[V]) Handle() uint64 { return m.host.handle }
+
+// Inspect tells what decides the host's fate. It works after Close as well.
+//
+// Errors: ErrStale.
+func (m *Member[V]) Inspect() (Status, error) { return m.host.core.inspect(&m.host) }
