@@ -131,6 +131,19 @@ impl Clock {
         ns.wrapping_add(shift_ns) / TICK_NS
     }
 
+    /// Where the two numbers are that [`plain_stamp`](Self::plain_stamp) reads beside the clock, in this order: the shift, the
+    /// bound.
+    #[cfg(not(loom))]
+    pub(crate) fn for_plain_stamps(&self) -> (&AtomicU64, &AtomicU64) {
+        (&self.published.shift_ns, &self.published.plain_until)
+    }
+
+    /// The clock that announcers read, as they read it; `None` for a manual one.
+    #[cfg(not(loom))]
+    pub(crate) fn announcers_ns(&self) -> Option<u64> {
+        self.source.map(os::read)
+    }
+
     /// Notes that somebody was heard at `stamp`, and that stamps of the same second are plain from now on.
     pub(crate) fn hear(&self, stamp: Tick) {
         let second = stamp >> SECOND_LOG2;

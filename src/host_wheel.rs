@@ -120,6 +120,10 @@ impl HostWheel {
         })
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// The host `id` was heard, and will be again within `interval`, or says nothing about that ([`Interval::NONE`]).
     ///
     /// Registers the host if it is not known; renews it and takes over the interval, which may change at any announce, if

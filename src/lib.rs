@@ -62,6 +62,9 @@ mod guard;
 #[cfg(not(loom))]
 mod host_wheel;
 mod index;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod internal;
 mod liveness;
 mod pause;
 mod record;

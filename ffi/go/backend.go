@@ -46,6 +46,8 @@ type backend interface {
 	closed() bool
 	// done is closed when the wheel is.
 	done() <-chan struct{}
+	// fault is what broke the backend: ErrPoisoned, or nil.
+	fault() error
 }
 
 // call is an announce.

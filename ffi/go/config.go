@@ -112,12 +112,13 @@ type Config[V any] struct {
 // settings are a checked configuration with its defaults filled in, as a backend takes them. A duration of 0 is off.
 type settings struct {
 	terms
-	watchdog, settleTimeout tick
-	maxHosts                int
-	maxOutstanding          int
-	brake                   Brake
-	silenceExpected         int
-	manual                  bool
+	watchdog, backstop, settleTimeout tick
+
+	maxHosts        int
+	maxOutstanding  int
+	brake           Brake
+	silenceExpected int
+	manual          bool
 }
 
 // span is the bounds and the default of a duration.
@@ -158,7 +159,6 @@ func checkCount(name string, value *int, usual, most int) error {
 // check fills the defaults in, and says what is wrong.
 func (c *Config[V]) check() (settings, error) {
 	s := settings{settleTimeout: ceilTicks(Longest), manual: c.Manual}
-	var backstop tick
 	for _, d := range []struct {
 		span
 		to *tick
@@ -168,7 +168,7 @@ func (c *Config[V]) check() (settings, error) {
 		{span{"MinInterval", c.MinInterval, time.Second, 1}, &s.minInterval},
 		{span{"MaxInterval", c.MaxInterval, Longest, 1}, &s.maxInterval},
 		{span{"Watchdog", c.Watchdog, time.Second, 0}, &s.watchdog},
-		{span{"Backstop", c.Backstop, 5 * time.Minute, 0}, &backstop},
+		{span{"Backstop", c.Backstop, 5 * time.Minute, 0}, &s.backstop},
 	} {
 		length, err := d.check()
 		if err != nil {

@@ -72,6 +72,7 @@ func tellEvent(e *Event[uint64]) told {
 // tracedWheel performs the operations of one trace.
 type tracedWheel struct {
 	*testing.T
+	backend  Backend
 	settings map[string]uint64
 	wheel    *Wheel[uint64]
 	clockMS  int64
@@ -100,18 +101,24 @@ func (t *tracedWheel) open() error {
 	if brake == (Brake{}) {
 		brake.Off = true
 	}
-	wheel, err := New(Config[uint64]{
+	config := Config[uint64]{
+		Backend: t.backend,
 		HostTTL: length("host_ttl_ms"), Grace: length("grace_ms"), MinInterval: length("min_interval_ms"),
 		MaxInterval: length("max_interval_ms"), Watchdog: length("watchdog_ms"), Backstop: length("backstop_ms"),
 		MaxHosts: count("max_hosts"), MaxOutstanding: count("max_outstanding"),
 		SilenceExpected: count("silence_expected"), Brake: brake, Manual: t.settings["own_clock"] == 0,
 		Leave:   func(e *Event[uint64]) Verdict { note(e); return Done },
 		Suspect: note, Recovered: note,
-	})
+	}
+	checked, err := config.check()
 	if err != nil {
 		return err
 	}
-	wheel.core.(*pure).settleTimeout = t.settings["settle_timeout_ms"]
+	checked.settleTimeout = t.settings["settle_timeout_ms"]
+	wheel, err := newWheel(config, checked)
+	if err != nil {
+		return err
+	}
 	t.wheel, t.clockMS = wheel, 0
 	return nil
 }
@@ -419,8 +426,8 @@ func (t *trace) skips() string {
 }
 
 // run is the first difference of a trace, by file and line.
-func (t *trace) run(test *testing.T) error {
-	wheel := &tracedWheel{T: test, settings: t.settings, members: map[string]*Member[uint64]{}}
+func (t *trace) run(test *testing.T, backend Backend) error {
+	wheel := &tracedWheel{T: test, backend: backend, settings: t.settings, members: map[string]*Member[uint64]{}}
 	err := wheel.open()
 	steps := t.steps
 	if steps[0].op.word == "open" {
@@ -476,19 +483,32 @@ func readTraces(t *testing.T) []*trace {
 	return traces
 }
 
-func TestEveryTracePasses(t *testing.T) {
-	passed, skipped := 0, 0
-	for _, trace := range readTraces(t) {
-		if why := trace.skips(); why != "" {
-			skipped++
-			t.Logf("%s: skipped: %s", trace.name, why)
-			continue
-		}
-		if err := trace.run(t); err != nil {
-			t.Error(err)
-			continue
-		}
-		passed++
+// backends are those that were compiled in.
+func backends() []Backend {
+	if nativeBuilt {
+		return []Backend{Pure, Native}
 	}
-	t.Logf("%d traces passed, %d skipped", passed, skipped)
+	return []Backend{Pure}
+}
+
+func TestEveryTracePasses(t *testing.T) {
+	traces := readTraces(t)
+	for _, backend := range backends() {
+		t.Run(backend.String(), func(t *testing.T) {
+			passed, skipped := 0, 0
+			for _, trace := range traces {
+				if why := trace.skips(); why != "" {
+					skipped++
+					t.Logf("%s: skipped: %s", trace.name, why)
+					continue
+				}
+				if err := trace.run(t, backend); err != nil {
+					t.Error(err)
+					continue
+				}
+				passed++
+			}
+			t.Logf("%d traces passed, %d skipped", passed, skipped)
+		})
+	}
 }

@@ -5,22 +5,27 @@ import (
 	"sync/atomic"
 )
 
-// host is one incarnation of a host, without its value. It is made anew for each, so no word of one incarnation can be
-// taken for one of another; the garbage collector frees it.
-//
-// Announcers touch the first three fields alone.
+// host is one incarnation of a host, without its value: what all backends know of it, and what one of them does. It is made
+// anew for each incarnation; the garbage collector frees it.
 type host struct {
+	core   backend
+	handle uint64
+	id     string
+	// owner is the *Member[V] around the host.
+	owner any
+	*pureHost
+	// record is where the native backend has it; nil if it is not to be touched.
+	record *record
+}
+
+// pureHost is what the backend in Go knows of a host. No word of one incarnation can be taken for one of another, as each has
+// its own. Announcers touch the first two fields alone.
+type pureHost struct {
 	// truth is a word: last announce, interval and phase.
 	truth atomic.Uint64
 	// armed is the tick at which the observer looks at the host next; never until it was placed. Written under the wheel's
 	// lock.
 	armed atomic.Uint64
-	core  backend
-
-	// owner is the *Member[V] around the host.
-	owner  any
-	id     string
-	handle uint64
 
 	// Under the wheel's lock from here on.
 	list     *list
@@ -43,10 +48,18 @@ type host struct {
 	next   *host
 }
 
-func (h *host) word() word { return word(h.truth.Load()) }
+func (h *pureHost) word() word { return word(h.truth.Load()) }
 
-func (h *host) swap(from, to word) bool {
+func (h *pureHost) swap(from, to word) bool {
 	return h.truth.CompareAndSwap(uint64(from), uint64(to))
+}
+
+// record is a record of the Rust core, in its memory, as far as announcers touch it.
+type record struct {
+	truth, armed atomic.Uint64
+	_            [24]byte
+	generation   atomic.Uint32
+	_            [20]byte
 }
 
 // stage says what an outstanding leave waits for.

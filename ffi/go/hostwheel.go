@@ -42,23 +42,30 @@ func SeenAt(t time.Time) AnnounceOption {
 	return AnnounceOption{seenAt: t}
 }
 
-// New opens a wheel. It starts no goroutine: call [Wheel.Run], without which no time passes. A wheel that is dropped needs
-// no Close.
+// New opens a wheel. It starts no goroutine: call [Wheel.Run], without which nothing is delivered. A wheel that is dropped
+// needs no Close.
 //
-// Errors: ErrInvalid, which names the setting that contradicts another or is out of range.
+// Errors: ErrInvalid, which names the setting that contradicts another, is out of range, or is not in this build; with the
+// native backend also what the system said.
 func New[V any](config Config[V]) (*Wheel[V], error) {
 	s, err := config.check()
 	if err != nil {
 		return nil, err
 	}
-	if config.Backend == Native {
-		return nil, invalid("the native backend is not in this build")
-	}
-	return newWheel(config, newPure(s)), nil
+	return newWheel(config, s)
 }
 
-func newWheel[V any](config Config[V], core backend) *Wheel[V] {
-	return &Wheel[V]{core: core, config: config, mail: newMailbox()}
+// newWheel opens a wheel with a configuration that was checked.
+func newWheel[V any](config Config[V], s settings) (*Wheel[V], error) {
+	if config.Backend == Pure || config.Backend == DefaultBackend && !nativeBuilt {
+		return &Wheel[V]{core: newPure(s), config: config, mail: newMailbox(pureMailbox)}, nil
+	}
+	core, err := newNative(s)
+	if err != nil {
+		return nil, err
+	}
+	// No more than there are goroutines to take them: what was drained counts as seen.
+	return &Wheel[V]{core: core, config: config, mail: newMailbox(config.Workers)}, nil
 }
 
 func checkAnnounce(id string, interval time.Duration) error {
@@ -106,14 +113,27 @@ func (w *Wheel[V]) announce(id string, c call, v V) (*Member[V], Outcome, error)
 // register is a function of its own so that its closure is not paid for by announces of known hosts.
 func (w *Wheel[V]) register(id string, c call, v V) (*Member[V], Outcome, error) {
 	h, outcome, err := w.core.register(id, c, func() *host {
-		m := &Member[V]{value: v}
-		m.host.owner = m
+		m := newMember(w.core.kind(), v)
+		m.host.core, m.host.id, m.host.owner = w.core, id, m
 		return &m.host
 	})
 	if err != nil {
 		return nil, 0, err
 	}
 	return memberOf[V](h), outcome, nil
+}
+
+// newMember makes a member, with what the backend in Go needs in the same piece of memory.
+func newMember[V any](kind Backend, v V) *Member[V] {
+	if kind != Pure {
+		return &Member[V]{value: v}
+	}
+	whole := &struct {
+		member Member[V]
+		pure   pureHost
+	}{member: Member[V]{value: v}}
+	whole.member.host.pureHost = &whole.pure
+	return &whole.member
 }
 
 func memberOf[V any](h *host) *Member[V] {
@@ -173,19 +193,24 @@ func (w *Wheel[V]) Backend() Backend { return w.core.kind() }
 
 // Close closes the wheel: from now on announces, renewals and leaves are refused, hosts still known get no leave, and no
 // callback begins. It only asks: the return of Run, or of Advance, says that no callback runs any more. So it may be
-// called inside a callback, and more than once. It returns nil.
+// called inside a callback, and more than once.
+//
+// Errors: ErrPoisoned.
 func (w *Wheel[V]) Close() error {
 	w.core.close()
-	return nil
+	return w.core.fault()
 }
 
 // Run delivers events until ctx ends or the wheel is closed, on goroutines of its own, and then waits for the callbacks
 // that run. No callback runs after it returned. It returns nil if the wheel was closed, and else the cause of ctx's end;
-// then it may be called again, and the time between counts against no host.
+// then it may be called again.
+//
+// While it does not run, the backend in Go looks at no host, and time counts against none. The native backend has a thread
+// that goes on looking; what it finds waits for Run.
 //
 // With a manual clock it only waits: there, Advance delivers.
 //
-// Errors: ErrInvalid if it is running already.
+// Errors: ErrInvalid if it is running already, ErrPoisoned.
 func (w *Wheel[V]) Run(ctx context.Context) error {
 	if !w.running.CompareAndSwap(false, true) {
 		return invalid("Run is running already")
@@ -200,7 +225,7 @@ func (w *Wheel[V]) Run(ctx context.Context) error {
 		w.runWorkers(ctx)
 	}
 	if w.core.closed() {
-		return nil
+		return w.core.fault()
 	}
 	return context.Cause(ctx)
 }

@@ -5,6 +5,8 @@ import "sync"
 // mailbox is where Run's workers find events. Events of one host are handed out one at a time and in order. It holds few:
 // hosts whose events wait with the backend are still saved by an announce.
 type mailbox struct {
+	// limit is the most events that were not handed out.
+	limit   int
 	mu      sync.Mutex
 	changed sync.Cond
 	stopped bool
@@ -17,10 +19,11 @@ type mailbox struct {
 	starved bool
 }
 
-const mailboxSize = 256
+// pureMailbox is the limit for the backend in Go.
+const pureMailbox = 256
 
-func newMailbox() *mailbox {
-	m := &mailbox{busy: make(map[*host][]event)}
+func newMailbox(limit int) *mailbox {
+	m := &mailbox{limit: limit, busy: make(map[*host][]event)}
 	m.changed.L = &m.mu
 	return m
 }
@@ -39,15 +42,15 @@ func (m *mailbox) stop() {
 	m.changed.Broadcast()
 }
 
-// fill takes from the backend as many events as there is room for.
-func (m *mailbox) fill(from backend) {
+// fill takes from the backend as many events as there is room for, and says how many it got.
+func (m *mailbox) fill(from backend) int {
 	m.mu.Lock()
-	room := mailboxSize - m.size
+	room := m.limit - m.size
 	// Before the events are asked for: who makes room from now on wakes the backend.
 	m.starved = true
 	m.mu.Unlock()
 	if room <= 0 {
-		return
+		return 0
 	}
 	events := from.drain(room)
 	m.mu.Lock()
@@ -63,6 +66,7 @@ func (m *mailbox) fill(from backend) {
 		m.ready = append(m.ready, e)
 		m.changed.Signal()
 	}
+	return len(events)
 }
 
 // take waits for the next event; false if the mailbox was stopped. It tells the backend when there is room again.
@@ -79,7 +83,7 @@ func (m *mailbox) take(from backend) (event, bool) {
 	m.ready[0] = event{}
 	m.ready = m.ready[1:]
 	m.size--
-	if m.starved && m.size <= mailboxSize/2 {
+	if m.starved && m.size <= m.limit/2 {
 		m.starved = false
 		from.wake()
 	}

@@ -83,6 +83,7 @@ func (p *pure) kind() Backend         { return Pure }
 func (p *pure) closed() bool          { return p.clock.closed.Load() }
 func (p *pure) done() <-chan struct{} { return p.shut }
 func (p *pure) panicked()             { p.panics.Add(1) }
+func (p *pure) fault() error          { return nil }
 
 func (p *pure) close() {
 	p.shutOnce.Do(func() {
@@ -259,7 +260,7 @@ func (p *pure) register(id string, c call, fresh func() *host) (*host, Outcome, 
 	now := p.clock.stamp()
 	stamp := p.stampOf(c, now)
 	h := fresh()
-	h.core, h.id, h.handle = p, id, p.handles.take()
+	h.handle = p.handles.take()
 	h.bornLate = now-stamp >= p.ttl(cadence)
 	h.armed.Store(never)
 	w := newWord(max(stamp, 1), cadence, live)
@@ -318,11 +319,6 @@ func (p *pure) leave(h *host) error {
 			return nil
 		}
 	}
-}
-
-func (p *pure) effectiveInterval(interval time.Duration) tick {
-	cadence, _ := p.clamp(interval)
-	return p.effective(cadence)
 }
 
 func (p *pure) release() error {

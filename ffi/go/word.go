@@ -31,6 +31,9 @@ func ceilTicks(d time.Duration) tick {
 	return (tick(d) + tick(tickNS) - 1) / tick(tickNS)
 }
 
+// lengthOf is a number of ticks as a length of time.
+func lengthOf(t tick) time.Duration { return time.Duration(t) * time.Millisecond }
+
 // sinceOpen is the moment of a tick as time since the wheel was opened; a tick before that counts as the opening.
 func sinceOpen(t tick) time.Duration {
 	if t < epoch {
@@ -112,6 +115,12 @@ func (t *terms) clamp(interval time.Duration) (cadence, bool) {
 	}
 	given := min(max(asked, t.minInterval), t.maxInterval)
 	return cadenceOf(given), given != asked
+}
+
+// effectiveInterval is what an announced interval counts as.
+func (t *terms) effectiveInterval(interval time.Duration) tick {
+	cadence, _ := t.clamp(interval)
+	return t.effective(cadence)
 }
 
 // effective is what the host's intervals count as: half the host TTL when it named none.

@@ -1,8 +1,13 @@
 //! Runs the Go package's own tests. Where there is no Go they are left out, and said to be; `HOSTWHEEL_REQUIRE_GO=1` does not
 //! allow that.
 
+mod build;
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use build::{run, scratch, script, text};
 
 const REQUIRE: &str = "HOSTWHEEL_REQUIRE_GO";
 
@@ -31,7 +36,8 @@ fn go() -> Option<Command> {
     Some(go)
 }
 
-fn check(what: &str, command: &mut Command) {
+/// What a command printed.
+fn check(what: &str, command: &mut Command) -> String {
     let output = command.output().expect("go runs");
     assert!(
         output.status.success(),
@@ -39,6 +45,16 @@ fn check(what: &str, command: &mut Command) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What has Go link the library: the line that the package's script prints.
+fn linking() -> (String, String) {
+    static LINE: OnceLock<String> = OnceLock::new();
+    let line = LINE.get_or_init(|| text(&run(&mut script("ffi/go/native.sh"))));
+    let line = line.trim().strip_prefix("export ").expect("a line for the shell");
+    let (variable, value) = line.split_once('=').expect("a variable and its value");
+    (variable.to_owned(), value.trim_matches('\'').to_owned())
 }
 
 #[test]
@@ -46,3 +62,82 @@ fn the_go_package_passes_its_tests_without_cgo() {
     let Some(mut go) = go() else { return };
     check("go test", go.env("CGO_ENABLED", "0").args(["test", "-count=1", "./..."]));
 }
+
+#[test]
+fn the_go_package_passes_its_tests_on_the_library() {
+    let Some(mut go) = go() else { return };
+    check("go test", go.envs([linking()]).args(["test", "-count=1", "-tags", "hostwheel_native", "./..."]));
+}
+
+#[test]
+fn the_native_backend_says_what_it_needs() {
+    let Some(mut go) = go() else { return };
+    go.env("CGO_ENABLED", "0").args(["build", "-tags", "hostwheel_native", "./..."]);
+    let output = go.output().expect("go runs");
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("needs_cgo_and_Linux"), "{said}");
+}
+
+/// A program of somebody else: a module of its own, with and without the library, also from vendored sources.
+#[test]
+fn a_module_outside_the_repository_builds_and_runs() {
+    if go().is_none() {
+        return;
+    }
+    let folder = scratch("go-outside");
+    let required = "github.com/hostwheel/hostwheel/ffi/go";
+    let module = format!(
+        "module example.org/outside\n\ngo 1.25\n\nrequire {required} v0.0.0\n\nreplace {required} => {}\n",
+        module().canonicalize().expect("it exists").display()
+    );
+    std::fs::write(folder.join("go.mod"), module).expect("it can be written");
+    std::fs::write(folder.join("main.go"), OUTSIDE).expect("it can be written");
+    let line = linking();
+    let step = |native: bool, arguments: &[&str]| {
+        let mut go = Command::new("go");
+        go.current_dir(&folder).stdin(Stdio::null()).args(arguments);
+        if native {
+            go.envs([line.clone()]);
+        } else {
+            go.env("CGO_ENABLED", "0");
+        }
+        check(&format!("go {}", arguments.join(" ")), &mut go)
+    };
+    for round in ["from the folder", "vendored"] {
+        assert_eq!(step(false, &["run", "."]), "pure: a has left\n", "{round}");
+        assert_eq!(step(true, &["run", "-tags", "hostwheel_native", "."]), "native: a has left\n", "{round}");
+        step(false, &["mod", "vendor"]);
+    }
+}
+
+const OUTSIDE: &str = r#"package main
+
+import (
+	"fmt"
+	"time"
+
+	hostwheel "github.com/hostwheel/hostwheel/ffi/go"
+)
+
+func main() {
+	wheel, err := hostwheel.New(hostwheel.Config[string]{
+		Manual:   true,
+		Watchdog: hostwheel.Off,
+		Leave: func(e *hostwheel.Event[string]) hostwheel.Verdict {
+			fmt.Println(e.Value(), "has left")
+			return hostwheel.Done
+		},
+	})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Print(wheel.Backend(), ": ")
+	if _, _, err := wheel.Announce("a", time.Minute, "a"); err != nil {
+		panic(err)
+	}
+	if _, err := wheel.Advance(time.Hour); err != nil {
+		panic(err)
+	}
+}
+"#;

@@ -42,7 +42,7 @@ use crate::error::{AnnounceError, LONGEST_ID, LeaveError, ReleaseError, SettleEr
 use crate::event::{Event, EventKind, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
-use crate::record::{Handle, Slab, State, TOLD, Word};
+use crate::record::{Cadence, Handle, Slab, State, TOLD, Word};
 use crate::stats::{ProducerCounters, ThreadCounters};
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
 use crate::tick::{Tick, tick_floor, ticks_ceil, ticks_floor};
@@ -50,6 +50,7 @@ use crate::tick::{Tick, tick_floor, ticks_ceil, ticks_floor};
 pub(crate) use engine::Engine;
 use outstanding::Outstanding;
 use renew::Call;
+pub use renew::Known;
 
 #[cfg(loom)]
 type HostIndex = crate::index::ModelIndex;
@@ -197,11 +198,16 @@ impl Shared {
             Some(heard) => heard,
             None => self.register(id, call, user_data, entry)?,
         };
+        Ok(self.announced(handle, outcome, cadence, clamped))
+    }
+
+    /// The answer to an announce that was accepted.
+    fn announced(&self, handle: Handle, outcome: Outcome, cadence: Cadence, clamped: bool) -> Announced {
         if clamped {
             self.producers.clamps.add_shared(1);
         }
         let interval = Duration::from_millis(self.terms.effective_interval(cadence));
-        Ok(Announced { handle, outcome, interval, clamped })
+        Announced { handle, outcome, interval, clamped }
     }
 
     /// What an announced interval counts as in this wheel, in ticks.

@@ -1,6 +1,8 @@
 //! The record: one host, one cache line, and who may load and store what of it in which order.
 
 use std::mem::MaybeUninit;
+#[cfg(not(loom))]
+use std::mem::offset_of;
 
 use super::Cadence;
 use super::word::{State, Word};
@@ -55,6 +57,11 @@ pub(crate) const HELD: u16 = 16;
 pub(crate) const TOLD: u16 = 32;
 
 impl Record {
+    /// Where in a record its word, `armed` and the generation are, in bytes.
+    #[cfg(not(loom))]
+    pub(crate) const OFFSETS: (usize, usize, usize) =
+        (offset_of!(Record, word), offset_of!(Record, armed), offset_of!(Record, generation));
+
     /// Loads the word. Acquire: pairs with every release store or CAS of the word, so what was written before the word
     /// said so (id, user data, the generation bumped before Free) is seen with it.
     #[inline]

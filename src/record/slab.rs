@@ -95,6 +95,12 @@ impl Slab {
         })
     }
 
+    /// Where record 0 is; the others follow it.
+    #[cfg(not(loom))]
+    pub(crate) fn base(&self) -> *const Record {
+        self.space.base().as_ptr()
+    }
+
     /// The record at `index`, if there is memory for it.
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&Record> {

@@ -39,13 +39,16 @@ pub fn text(output: &Output) -> String {
 /// The folder of the libraries, built once per test binary; cargo builds only what changed.
 pub fn libraries() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
-        let mut script = Command::new(top().join("ffi/build-lib.sh"));
-        // Flags of this build (of a sanitizer, of a coverage run) are not for the libraries.
-        script.env("CARGO_TARGET_DIR", target).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        PathBuf::from(text(&run(&mut script)).trim())
-    })
+    BUILT.get_or_init(|| PathBuf::from(text(&run(&mut script("ffi/build-lib.sh"))).trim()))
+}
+
+/// A script that builds the libraries.
+pub fn script(path: &str) -> Command {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of the target folder");
+    let mut script = Command::new(top().join(path));
+    // Flags of this build (of a sanitizer, of a coverage run) are not for the libraries.
+    script.env("CARGO_TARGET_DIR", target).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    script
 }
 
 /// What a static link needs beside the library.

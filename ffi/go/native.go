@@ -1,0 +1,503 @@
+//go:build hostwheel_native
+
+package hostwheel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/hostwheel/hostwheel/ffi/go/internal/native"
+)
+
+const nativeBuilt = true
+
+// core is the backend in Rust. The library has the hosts, by record; their members stay here, found by the record's number.
+//
+// A renew makes no call in the usual case: it swaps the word in the library's record, with the steps of the library's own
+// renew. See [core.renewPlainly].
+type core struct {
+	settings
+	wheel   *native.Wheel
+	members members
+	// registering is held from a registration in the library until its member is in its place.
+	registering sync.Mutex
+
+	// plain says that the layout of the library's memory is known, and its clock is the system's.
+	plain   bool
+	records unsafe.Pointer
+	// shift makes a stamp of a reading of CLOCK_MONOTONIC; until is the bound of plain stamps. In the library's memory.
+	shift, until *atomic.Uint64
+	// base is an instant, at which CLOCK_MONOTONIC read baseNS, or a little less.
+	base   time.Time
+	baseNS uint64
+
+	// manualNS is the manual clock.
+	manualNS atomic.Int64
+	// file is the descriptor that is readable while events wait, as Run's own; nil while it does not run.
+	file     atomic.Pointer[os.File]
+	panics   atomic.Uint64
+	shut     chan struct{}
+	shutOnce sync.Once
+	poisoned atomic.Bool
+}
+
+func newNative(s settings) (backend, error) {
+	config := native.Config{
+		HostTTL: lengthOf(s.hostTTL), Grace: lengthOf(s.grace), MinInterval: lengthOf(s.minInterval),
+		MaxInterval: lengthOf(s.maxInterval), Watchdog: lengthOf(s.watchdog), Backstop: lengthOf(s.backstop),
+		SettleTimeout: lengthOf(s.settleTimeout), MaxHosts: s.maxHosts, MaxOutstanding: s.maxOutstanding,
+		SilenceExpected: max(s.silenceExpected, 0), Manual: s.manual,
+	}
+	if !s.brake.Off {
+		config.BurstPermille, config.BurstMin = s.brake.BurstPermille, s.brake.BurstMin
+		config.RefillPermille, config.RefillMin = s.brake.RefillPermille, s.brake.RefillMin
+	}
+	wheel, err := native.Open(&config)
+	if err != nil {
+		return nil, fmt.Errorf("hostwheel: open the native wheel: %w", err)
+	}
+	n := &core{settings: s, wheel: wheel, shut: make(chan struct{})}
+	n.learnLayout()
+	return n, nil
+}
+
+// learnLayout finds out where a renew has to look, and what the library's clock reads when ours reads base. Without it every
+// renew is a call.
+func (n *core) learnLayout() {
+	n.base = time.Now()
+	narrowest := time.Duration(1<<63 - 1)
+	for range 16 {
+		before := time.Since(n.base)
+		layout, ok := n.wheel.Layout()
+		width := time.Since(n.base) - before
+		if !ok || !isKnown(layout) {
+			return
+		}
+		n.records = layout.Records
+		n.shift, n.until = (*atomic.Uint64)(layout.ShiftNS), (*atomic.Uint64)(layout.PlainUntil)
+		if width < narrowest {
+			// Our clock read at least before when the library's did: so a stamp may be late by the width, and is never early.
+			narrowest, n.baseNS = width, layout.ReadingNS-uint64(before)
+		}
+	}
+	n.plain = !n.manual
+}
+
+// isKnown says whether the library's records look as record does.
+func isKnown(l native.Layout) bool {
+	var r record
+	return l.RecordSize == unsafe.Sizeof(r) && l.Word == unsafe.Offsetof(r.truth) &&
+		l.Armed == unsafe.Offsetof(r.armed) && l.Generation == unsafe.Offsetof(r.generation)
+}
+
+func (n *core) kind() Backend         { return Native }
+func (n *core) done() <-chan struct{} { return n.shut }
+func (n *core) panicked()             { n.panics.Add(1) }
+
+func (n *core) closed() bool {
+	select {
+	case <-n.shut:
+		return true
+	default:
+		return false
+	}
+}
+
+func (n *core) close() {
+	n.shutOnce.Do(func() {
+		n.check(n.wheel.Close())
+		close(n.shut)
+	})
+}
+
+func (n *core) fault() error {
+	if n.poisoned.Load() {
+		return ErrPoisoned
+	}
+	return nil
+}
+
+// check makes an error of a code, and notes that the library is out of order if that is what it says.
+func (n *core) check(code native.Code) error {
+	switch code {
+	case native.OK:
+		return nil
+	case native.ErrClosed:
+		return ErrClosed
+	case native.ErrStale:
+		return ErrStale
+	case native.ErrTaken:
+		return ErrTaken
+	case native.ErrNotFound:
+		return ErrNotFound
+	case native.ErrFull:
+		return ErrFull
+	case native.ErrAttempt:
+		return errAttempt
+	case native.ErrPanic:
+		if !n.poisoned.Swap(true) {
+			n.close()
+		}
+		return ErrPoisoned
+	default:
+		return fmt.Errorf("hostwheel: %w", code)
+	}
+}
+
+func (n *core) renew(h *host) error {
+	if r := h.record; r != nil {
+		// The order is: word, generation, bound, shift, clock, swap; as in the library. The clock is read last, so that what
+		// makes a stamp of it is not newer than it.
+		w := word(r.truth.Load())
+		if r.generation.Load() == h.generation() {
+			until := n.until.Load()
+			shift := n.shift.Load()
+			stamp := (n.baseNS + uint64(time.Since(n.base)) + shift) / uint64(tickNS)
+			if stamp < until && n.renewPlainly(r, w, stamp) {
+				return nil
+			}
+		}
+	}
+	return n.call(h, 0)
+}
+
+func (n *core) renewAt(h *host, t time.Time) error {
+	if r := h.record; r != nil {
+		w := word(r.truth.Load())
+		if r.generation.Load() == h.generation() {
+			until := n.until.Load()
+			shift := n.shift.Load()
+			stamp := (n.baseNS + uint64(t.Sub(n.base)) + shift) / uint64(tickNS)
+			if stamp < until && n.renewPlainly(r, w, stamp) {
+				return nil
+			}
+		}
+	}
+	return n.call(h, n.ageOf(t))
+}
+
+// renewPlainly renews a host in the usual case: it is live, and was last heard before this, and the thread need not look at
+// it sooner than it planned. False: it was not live, or was not renewed, or the library has to be told.
+//
+// w was loaded before the generation was compared, so a swap that succeeds proves that this was the word of that incarnation:
+// no word occurs in two. Swap and loads are sequentially consistent: either the thread's look at the word, after it stored
+// armed, sees the new one, or we see what it armed.
+func (n *core) renewPlainly(r *record, w word, stamp tick) bool {
+	heard := word(stamp) << intervalBits
+	// The word of any host that is not live is a greater number, whenever that was heard.
+	if w >= heard {
+		return false
+	}
+	heard |= w & intervalMask
+	if !r.truth.CompareAndSwap(uint64(w), uint64(heard)) {
+		return false
+	}
+	early := stamp+heard.ttlFloor() < r.armed.Load()
+	// The memory is the library's for as long as the wheel can be reached.
+	runtime.KeepAlive(n.wheel)
+	return !early
+}
+
+// call renews a host through the library.
+func (n *core) call(h *host, age time.Duration) error {
+	_, code := n.wheel.Renew(h.handle, age)
+	return n.check(code)
+}
+
+// ageOf is how long ago an instant was; one in the future is now.
+func (n *core) ageOf(t time.Time) time.Duration {
+	if n.manual {
+		return max(time.Duration(n.manualNS.Load())-t.Sub(time.Unix(0, 0)), 0)
+	}
+	return max(time.Since(t), 0)
+}
+
+func (n *core) ageIn(c call) time.Duration {
+	switch {
+	case !c.dated:
+		return 0
+	case c.at.IsZero():
+		return lengthOf(c.age)
+	default:
+		return n.ageOf(c.at)
+	}
+}
+
+func (n *core) touch(h *host, c call) (Outcome, error) {
+	answer, code := n.wheel.AnnounceHandle(h.handle, c.interval, n.ageIn(c))
+	return Outcome(answer.Outcome), n.check(code)
+}
+
+func (n *core) hear(id string, c call) (*host, Outcome, bool) {
+	answer, code := n.wheel.AnnounceID(id, c.interval, n.ageIn(c))
+	if n.check(code) != nil {
+		return nil, 0, false
+	}
+	h := n.memberOf(answer.Handle)
+	return h, Outcome(answer.Outcome), h != nil
+}
+
+func (n *core) register(id string, c call, fresh func() *host) (*host, Outcome, error) {
+	n.registering.Lock()
+	defer n.registering.Unlock()
+	for {
+		// Another goroutine may have been faster. While we hold the lock, nobody else registers.
+		answer, code := n.wheel.AnnounceID(id, c.interval, n.ageIn(c))
+		if code == native.ErrStale {
+			break
+		}
+		if err := n.check(code); err != nil {
+			return nil, 0, err
+		}
+		if h := n.members.of(answer.Handle); h != nil {
+			return h, Outcome(answer.Outcome), nil
+		}
+		// It has said goodbye since.
+	}
+	answer, code := n.wheel.Announce(id, c.interval, n.ageIn(c))
+	if err := n.check(code); err != nil {
+		return nil, 0, err
+	}
+	h := fresh()
+	h.handle = answer.Handle
+	if n.plain {
+		h.record = (*record)(unsafe.Add(n.records, uintptr(uint32(answer.Handle))*unsafe.Sizeof(record{})))
+	}
+	n.members.put(h)
+	return h, Registered, nil
+}
+
+// memberOf is the member of a handle that the library gave out; nil if it has left.
+func (n *core) memberOf(handle uint64) *host {
+	if h := n.members.of(handle); h != nil {
+		return h
+	}
+	// It may be registering at this moment.
+	n.registering.Lock()
+	defer n.registering.Unlock()
+	return n.members.of(handle)
+}
+
+func (n *core) leave(h *host) error {
+	if err := n.check(n.wheel.Leave(h.handle)); err != nil {
+		return err
+	}
+	n.members.remove(h)
+	return nil
+}
+
+func (n *core) phase(h *host) phase {
+	if r := h.record; r != nil {
+		w := word(r.truth.Load())
+		current := r.generation.Load() == h.generation()
+		runtime.KeepAlive(n.wheel)
+		if !current {
+			return freed
+		}
+		return w.phase()
+	}
+	status, err := n.inspect(h)
+	switch {
+	case err != nil:
+		return freed
+	case status.State == Suspected:
+		return suspect
+	case status.State == Taken:
+		return taken
+	default:
+		return live
+	}
+}
+
+func (n *core) find(id string) *host {
+	handle, code := n.wheel.Find(id)
+	if n.check(code) != nil {
+		return nil
+	}
+	return n.memberOf(handle)
+}
+
+func (n *core) each(f func(*host) bool) {
+	n.members.each(func(h *host) bool {
+		p := n.phase(h)
+		return p != live && p != suspect || f(h)
+	})
+}
+
+func (n *core) inspect(h *host) (Status, error) {
+	out, code := n.wheel.Inspect(h.handle)
+	if err := n.check(code); err != nil {
+		return Status{}, err
+	}
+	s := Status{
+		Handle:   h.handle,
+		State:    State(out.State),
+		Interval: time.Duration(out.IntervalNS),
+		LastSeen: time.Duration(out.LastSeenNS),
+		Age:      time.Duration(out.AgeNS),
+		Deadline: time.Duration(out.DeadlineNS),
+		LeavesAt: time.Duration(out.LeavesAtNS),
+		HeldBy:   Hold(out.HeldBy),
+	}
+	if out.NextLookNS != native.Never {
+		s.Looked, s.NextLook = true, time.Duration(out.NextLookNS)
+	}
+	if s.HeldBy != NotHeld {
+		s.HeldSince = time.Duration(out.HeldNS)
+	}
+	return s, nil
+}
+
+func (n *core) stats() Stats {
+	out, code := n.wheel.Stats()
+	_ = n.check(code) // out of order: all figures are 0
+	return Stats{
+		Live: out.Live, Suspect: out.Suspect, Registered: out.Registered, Left: out.Left,
+		LeavesTTL: out.LeavesTTL, LeavesHostTTL: out.LeavesHostTTL, LeavesBackstop: out.LeavesBackstop,
+		Suspects: out.Suspects, Recoveries: out.Recoveries, Retries: out.Retries, Panics: n.panics.Load(),
+		Rescues: out.Rescues, Sweeps: out.Sweeps, Superseded: out.Superseded, Clamps: out.Clamps,
+		Outstanding: out.Outstanding, Waiting: out.Waiting,
+		Silence: time.Duration(out.SilenceNS), Silences: out.Silences, Brake: time.Duration(out.BrakeNS),
+		Away: time.Duration(out.AwayNS), Now: time.Duration(out.NowNS), Margin: time.Duration(out.MarginNS),
+		Visits: out.Visits, WakeUps: out.WakeUps, Lateness: out.Lateness,
+		LatenessSum: time.Duration(out.LatenessSumNS), LatenessMax: time.Duration(out.LatenessMaxNS),
+		Records: out.Records,
+	}
+}
+
+func (n *core) release() error { return n.check(n.wheel.Release()) }
+
+// run fills the mailbox whenever the library says that events wait.
+func (n *core) run(stop <-chan struct{}, m *mailbox) {
+	file, err := n.openEvents()
+	if err != nil {
+		// Out of descriptors, which will not stay so: look now and then.
+		n.poll(stop, m)
+		return
+	}
+	defer file.Close()
+	n.file.Store(file)
+	defer n.file.Store(nil)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-stop:
+		case <-n.shut:
+		case <-ended:
+		}
+		// Ends the wait, and all waits to come.
+		_ = file.Close()
+	}()
+	conn, err := file.SyscallConn()
+	if err != nil {
+		n.poll(stop, m)
+		return
+	}
+	for err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		// Before the mailbox is filled: who makes room after that sets it again.
+		if file.SetReadDeadline(time.Time{}) != nil {
+			return
+		}
+		// Inside the poller's function: an event that comes after the fill ends the wait that follows.
+		err = conn.Read(func(uintptr) bool { return m.fill(n) > 0 })
+	}
+}
+
+// poll fills the mailbox without the descriptor.
+func (n *core) poll(stop <-chan struct{}, m *mailbox) {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		m.fill(n)
+		select {
+		case <-stop:
+			return
+		case <-n.shut:
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// openEvents makes a descriptor of our own, so that it can be closed while the library goes on.
+func (n *core) openEvents() (*os.File, error) {
+	fd, code := n.wheel.EventFD()
+	if err := n.check(code); err != nil {
+		return nil, err
+	}
+	own, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_DUPFD_CLOEXEC, 0)
+	runtime.KeepAlive(n.wheel)
+	if errno != 0 {
+		return nil, errno
+	}
+	return os.NewFile(own, "hostwheel events"), nil
+}
+
+func (n *core) wake() {
+	if file := n.file.Load(); file != nil {
+		// It fails only when run has ended.
+		_ = file.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (n *core) advance(now time.Duration) {
+	n.manualNS.Store(max(n.manualNS.Load(), int64(now)))
+	_ = n.check(n.wheel.Advance(now)) // closed meanwhile: the caller looks for that
+}
+
+func (n *core) drain(limit int) []event {
+	var events []event
+	_, code := n.wheel.Drain(limit, func(e *native.Event) {
+		h := n.memberOf(e.Handle)
+		if h == nil {
+			// It has said goodbye since it was suspect, or recovered.
+			return
+		}
+		events = append(events, event{
+			kind:       Kind(e.Kind),
+			reason:     Reason(e.Reason),
+			superseded: e.Superseded,
+			attempt:    int(e.Attempt),
+			host:       h,
+			interval:   time.Duration(e.IntervalNS),
+			lastSeen:   time.Duration(e.LastSeenNS),
+			deadline:   time.Duration(e.DeadlineNS),
+			now:        time.Duration(e.NowNS),
+			lateness:   time.Duration(e.LatenessNS),
+			away:       time.Duration(e.AwayNS),
+			held:       time.Duration(e.HeldNS),
+		})
+	})
+	_ = n.check(code) // out of order: it was closed for that
+	return events
+}
+
+// supersede: the library looked when the leave was drained. It may have come back since.
+func (n *core) supersede(e *event) {
+	if !e.superseded {
+		h := n.find(e.host.id)
+		e.superseded = h != nil && h != e.host
+	}
+}
+
+// told: for the library an event was seen when it was drained.
+func (n *core) told(*host) {}
+
+func (n *core) settle(h *host, attempt int, v Verdict) error {
+	err := n.check(n.wheel.Settle(h.handle, attempt, v.retry, v.after))
+	switch {
+	case errors.Is(err, ErrStale):
+		return errNoLeave
+	case err == nil && !v.retry:
+		n.members.remove(h)
+	}
+	return err
+}

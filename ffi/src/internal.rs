@@ -1,0 +1,94 @@
+//! The door for the Go package: `ffi/go/internal/native/internal.h` declares what is here. Not public, see `hostwheel::internal`.
+
+use std::ffi::c_void;
+use std::time::Duration;
+
+use hostwheel::Interval;
+use hostwheel::internal::{Known, LAYOUT_VERSION};
+
+use crate::errors::{Code, HOSTWHEEL_ERR_STRUCT_SIZE};
+use crate::object::enter;
+use crate::types::{hostwheel_announced_t, hostwheel_t};
+use crate::{NULL_ARG, announced_out, handle_in, id_in};
+
+/// See `hostwheel::internal::Layout`.
+#[repr(C)]
+pub struct hostwheel_internal_layout_t {
+    version: u32,
+    record_size: u32,
+    word: u32,
+    armed: u32,
+    generation: u32,
+    reserved: u32,
+    reading_ns: u64,
+    records: *const c_void,
+    shift_ns: *const c_void,
+    plain_until: *const c_void,
+}
+
+/// Fills the layout, which must be `size` bytes long.
+///
+/// Errors: as of the public functions; STRUCT_SIZE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostwheel_internal_layout(
+    wheel: *mut hostwheel_t,
+    out: *mut hostwheel_internal_layout_t,
+    size: usize,
+) -> i32 {
+    enter(wheel, |object| {
+        if out.is_null() {
+            return Err(NULL_ARG);
+        }
+        if size != size_of::<hostwheel_internal_layout_t>() {
+            return Err(Code(HOSTWHEEL_ERR_STRUCT_SIZE));
+        }
+        let layout = object.wheel.layout();
+        let layout = hostwheel_internal_layout_t {
+            version: LAYOUT_VERSION,
+            // All below the 64 bytes of a record.
+            record_size: layout.record_size as u32,
+            word: layout.word as u32,
+            armed: layout.armed as u32,
+            generation: layout.generation as u32,
+            reserved: 0,
+            reading_ns: layout.reading_ns,
+            records: layout.records.cast(),
+            shift_ns: layout.shift_ns.cast(),
+            plain_until: layout.plain_until.cast(),
+        };
+        // SAFETY: not NULL, and the caller's to write to.
+        unsafe { out.write(layout) };
+        Ok(())
+    })
+}
+
+/// Announces a host that is known, by its id, or by `handle` if `id` is NULL; registers none.
+///
+/// Errors: NULL_ARG, ID_LENGTH, STALE (not known), TAKEN (by handle only), CLOSED, FORKED, PANIC.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostwheel_internal_announce_known(
+    wheel: *mut hostwheel_t,
+    id: *const u8,
+    id_len: usize,
+    handle: u64,
+    interval_ns: u64,
+    age_ns: u64,
+    out: *mut hostwheel_announced_t,
+) -> i32 {
+    enter(wheel, |object| {
+        if out.is_null() {
+            return Err(NULL_ARG);
+        }
+        let host = if id.is_null() {
+            Known::Handle(handle_in(handle)?)
+        } else {
+            // SAFETY: the caller's bytes.
+            Known::Id(unsafe { id_in(id, id_len) }?)
+        };
+        let interval = Interval::from(Duration::from_nanos(interval_ns));
+        let announced = object.wheel.announce_known(host, interval, Duration::from_nanos(age_ns))?;
+        // SAFETY: not NULL, and the caller's to write to.
+        unsafe { out.write(announced_out(&announced)) };
+        Ok(())
+    })
+}

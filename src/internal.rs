@@ -1,0 +1,68 @@
+//! What the Go package needs beyond the public calls. Not public API: it may change with any version, which is why the layout
+//! bears a number of its own.
+//!
+//! A renew by way of cgo would cost more than the renew. So Go swaps the record's word itself, with the steps of
+//! `Shared::touch_plainly`, and calls for everything that those steps leave to others.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use crate::error::RenewError;
+use crate::host_wheel::HostWheel;
+pub use crate::liveness::Known;
+use crate::liveness::{Announced, Interval};
+use crate::record::Record;
+
+/// Raised when what a [`Layout`] says, or what its reader may conclude from it, changes: the word's parts, the meaning of
+/// `armed`, the steps of a renew.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Where a wheel keeps what a renew touches. The addresses are good for as long as the wheel lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// The record with index 0. Those below the index of any handle given out can be read.
+    pub records: *const u8,
+    /// From one record to the next, in bytes.
+    pub record_size: usize,
+    /// Where in a record its word is, an atomic u64.
+    pub word: usize,
+    /// The tick at which the thread looks at the record, an atomic u64.
+    pub armed: usize,
+    /// The generation of the current handle, an atomic u32.
+    pub generation: usize,
+    /// What makes a stamp, in nanoseconds, of a reading of the wheel's clock; it may wrap.
+    pub shift_ns: *const AtomicU64,
+    /// The bound of plain stamps.
+    pub plain_until: *const AtomicU64,
+    /// The clock read just now, as announcers read it; 0 for a manual one.
+    pub reading_ns: u64,
+}
+
+impl HostWheel {
+    /// See [`Layout`].
+    #[doc(hidden)]
+    pub fn layout(&self) -> Layout {
+        let shared = self.shared();
+        let (shift_ns, plain_until) = shared.clock.for_plain_stamps();
+        let (word, armed, generation) = Record::OFFSETS;
+        Layout {
+            records: shared.slab.base().cast(),
+            record_size: size_of::<Record>(),
+            word,
+            armed,
+            generation,
+            shift_ns,
+            plain_until,
+            reading_ns: shared.clock.announcers_ns().unwrap_or(0),
+        }
+    }
+
+    /// An announce, with its interval, of a host that is known; it registers none.
+    ///
+    /// # Errors
+    /// No such host is known (`Stale`); it was handed out as a leave (`Taken`, by handle only); the wheel is closed.
+    #[doc(hidden)]
+    pub fn announce_known(&self, host: Known<'_>, interval: Interval, age: Duration) -> Result<Announced, RenewError> {
+        self.shared().announce_known(host, interval, age)
+    }
+}
