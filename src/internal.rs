@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use crate::error::RenewError;
 use crate::host_wheel::HostWheel;
-pub use crate::liveness::Known;
 use crate::liveness::{Announced, Interval};
-use crate::record::Record;
+use crate::record::{Handle, Record};
 
 /// Raised when what a [`Layout`] says, or what its reader may conclude from it, changes: the word's parts, the meaning of
 /// `armed`, the steps of a renew.
@@ -57,12 +56,12 @@ impl HostWheel {
         }
     }
 
-    /// An announce, with its interval, of a host that is known; it registers none.
+    /// An announce of a host by its handle, with its interval.
     ///
     /// # Errors
-    /// No such host is known (`Stale`); it was handed out as a leave (`Taken`, by handle only); the wheel is closed.
+    /// The host has left, or was handed out as a leave; or the wheel is closed.
     #[doc(hidden)]
-    pub fn announce_known(&self, host: Known<'_>, interval: Interval, age: Duration) -> Result<Announced, RenewError> {
-        self.shared().announce_known(host, interval, age)
+    pub fn announce_handle(&self, handle: Handle, interval: Interval, age: Duration) -> Result<Announced, RenewError> {
+        self.shared().announce_handle(handle, interval, age)
     }
 }

@@ -28,7 +28,7 @@ func (p *pure) take(h *host, w word) bool {
 	p.brake.pass()
 	p.counts.Outstanding++
 	// Before it is delivered, so that the consumer's next announce of the id makes a new incarnation.
-	p.index.CompareAndDelete(h.id, h)
+	p.index.remove(h)
 	e := p.made(h, gone, LeaveEvent)
 	h.handout = &handout{attempt: 1, reason: e.reason}
 	if h.held != 0 {

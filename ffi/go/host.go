@@ -7,27 +7,29 @@ import (
 
 // host is one incarnation of a host, without its value: what all backends know of it, and what one of them does. It is made
 // anew for each incarnation; the garbage collector frees it.
+//
+// What a renew touches comes first, so that it costs one cache line: with very many hosts that is what it costs.
 type host struct {
 	core   backend
 	handle uint64
-	id     string
-	// owner is the *Member[V] around the host.
-	owner any
-	*pureHost
-	// record is where the native backend has it; nil if it is not to be touched.
+	// record is where the native backend has the next two; nil if they are not to be touched.
 	record *record
-}
-
-// pureHost is what the backend in Go knows of a host. No word of one incarnation can be taken for one of another, as each has
-// its own. Announcers touch the first two fields alone.
-type pureHost struct {
-	// truth is a word: last announce, interval and phase.
+	// truth is a word: last announce, interval and phase. The backend in Go has it here; as each incarnation has its own, no
+	// word of one can be taken for one of another.
 	truth atomic.Uint64
 	// armed is the tick at which the observer looks at the host next; never until it was placed. Written under the wheel's
 	// lock.
 	armed atomic.Uint64
 
-	// Under the wheel's lock from here on.
+	id string
+	// owner is the *Member[V] around the host.
+	owner any
+	*pureHost
+}
+
+// pureHost is what the backend in Go knows of a host beside that.
+type pureHost struct {
+	// Under the wheel's lock.
 	list     *list
 	position int
 	// counted is the cadence by which the host is counted, and 1; 0 if it is not.
@@ -48,9 +50,9 @@ type pureHost struct {
 	next   *host
 }
 
-func (h *pureHost) word() word { return word(h.truth.Load()) }
+func (h *host) word() word { return word(h.truth.Load()) }
 
-func (h *pureHost) swap(from, to word) bool {
+func (h *host) swap(from, to word) bool {
 	return h.truth.CompareAndSwap(uint64(from), uint64(to))
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,7 +115,8 @@ func (w *Wheel[V]) announce(id string, c call, v V) (*Member[V], Outcome, error)
 func (w *Wheel[V]) register(id string, c call, v V) (*Member[V], Outcome, error) {
 	h, outcome, err := w.core.register(id, c, func() *host {
 		m := newMember(w.core.kind(), v)
-		m.host.core, m.host.id, m.host.owner = w.core, id, m
+		// The id may be part of something large.
+		m.host.core, m.host.id, m.host.owner = w.core, strings.Clone(id), m
 		return &m.host
 	})
 	if err != nil {

@@ -61,24 +61,9 @@ func (m *members) grow(pages int) {
 	m.pages.Store(&grown)
 }
 
-// remove lets go of a host that has left, and of its value with it.
+// remove takes a host out.
 func (m *members) remove(h *host) {
 	if place := m.at(h.index()); place != nil {
 		place.CompareAndSwap(h, nil)
-	}
-}
-
-// each walks over all hosts, until f says false.
-func (m *members) each(f func(*host) bool) {
-	pages := m.pages.Load()
-	if pages == nil {
-		return
-	}
-	for _, page := range *pages {
-		for i := range page {
-			if h := page[i].Load(); h != nil && !f(h) {
-				return
-			}
-		}
 	}
 }

@@ -24,9 +24,11 @@ const nativeBuilt = true
 // renew. See [core.renewPlainly].
 type core struct {
 	settings
-	wheel   *native.Wheel
+	wheel *native.Wheel
+	// index finds hosts by their ids, members by their handles.
+	index   index
 	members members
-	// registering is held from a registration in the library until its member is in its place.
+	// registering is held from a registration in the library until its host is in both.
 	registering sync.Mutex
 
 	// plain says that the layout of the library's memory is known, and its clock is the system's.
@@ -64,6 +66,7 @@ func newNative(s settings) (backend, error) {
 		return nil, fmt.Errorf("hostwheel: open the native wheel: %w", err)
 	}
 	n := &core{settings: s, wheel: wheel, shut: make(chan struct{})}
+	n.index.init()
 	n.learnLayout()
 	return n, nil
 }
@@ -135,8 +138,6 @@ func (n *core) check(code native.Code) error {
 		return ErrStale
 	case native.ErrTaken:
 		return ErrTaken
-	case native.ErrNotFound:
-		return ErrNotFound
 	case native.ErrFull:
 		return ErrFull
 	case native.ErrAttempt:
@@ -152,20 +153,26 @@ func (n *core) check(code native.Code) error {
 }
 
 func (n *core) renew(h *host) error {
-	if r := h.record; r != nil {
-		// The order is: word, generation, bound, shift, clock, swap; as in the library. The clock is read last, so that what
-		// makes a stamp of it is not newer than it.
-		w := word(r.truth.Load())
-		if r.generation.Load() == h.generation() {
-			until := n.until.Load()
-			shift := n.shift.Load()
-			stamp := (n.baseNS + uint64(time.Since(n.base)) + shift) / uint64(tickNS)
-			if stamp < until && n.renewPlainly(r, w, stamp) {
-				return nil
-			}
-		}
+	if n.renewNow(h, anyCadence) {
+		return nil
 	}
 	return n.call(h, 0)
+}
+
+// renewNow renews a host that has a certain interval, if that needs no call; false if it does.
+func (n *core) renewNow(h *host, c cadence) bool {
+	r := h.record
+	if r == nil {
+		return false
+	}
+	// The order is: bound, shift, clock, word, generation, swap. What makes a stamp of the clock's reading is not newer than
+	// that; and a stamp that is older than the word's changes nothing.
+	until := n.until.Load()
+	shift := n.shift.Load()
+	stamp := (n.baseNS + uint64(time.Since(n.base)) + shift) / uint64(tickNS)
+	w := word(r.truth.Load())
+	return stamp < until && r.generation.Load() == h.generation() && (c == anyCadence || c == w.cadence()) &&
+		n.renewPlainly(r, w, stamp)
 }
 
 func (n *core) renewAt(h *host, t time.Time) error {
@@ -183,20 +190,15 @@ func (n *core) renewAt(h *host, t time.Time) error {
 	return n.call(h, n.ageOf(t))
 }
 
-// renewPlainly renews a host in the usual case: it is live, and was last heard before this, and the thread need not look at
-// it sooner than it planned. False: it was not live, or was not renewed, or the library has to be told.
+// renewPlainly renews a host in the usual case: it is live, and the thread need not look at it sooner than it planned. False:
+// it was not live, or was not renewed, or the library has to be told.
 //
 // w was loaded before the generation was compared, so a swap that succeeds proves that this was the word of that incarnation:
 // no word occurs in two. Swap and loads are sequentially consistent: either the thread's look at the word, after it stored
 // armed, sees the new one, or we see what it armed.
 func (n *core) renewPlainly(r *record, w word, stamp tick) bool {
-	heard := word(stamp) << intervalBits
-	// The word of any host that is not live is a greater number, whenever that was heard.
-	if w >= heard {
-		return false
-	}
-	heard |= w & intervalMask
-	if !r.truth.CompareAndSwap(uint64(w), uint64(heard)) {
+	heard, news, ok := w.renewed(stamp)
+	if !ok || news && !r.truth.CompareAndSwap(uint64(w), uint64(heard)) {
 		return false
 	}
 	early := stamp+heard.ttlFloor() < r.armed.Load()
@@ -231,46 +233,48 @@ func (n *core) ageIn(c call) time.Duration {
 }
 
 func (n *core) touch(h *host, c call) (Outcome, error) {
-	answer, code := n.wheel.AnnounceHandle(h.handle, c.interval, n.ageIn(c))
-	return Outcome(answer.Outcome), n.check(code)
+	if !c.sets {
+		outcome, code := n.wheel.Renew(h.handle, n.ageIn(c))
+		return Outcome(outcome), n.check(code)
+	}
+	outcome, code := n.wheel.AnnounceHandle(h.handle, c.interval, n.ageIn(c))
+	return Outcome(outcome), n.check(code)
 }
 
 func (n *core) hear(id string, c call) (*host, Outcome, bool) {
-	answer, code := n.wheel.AnnounceID(id, c.interval, n.ageIn(c))
-	if n.check(code) != nil {
+	h := n.index.get(id)
+	if h == nil {
 		return nil, 0, false
 	}
-	h := n.memberOf(answer.Handle)
-	return h, Outcome(answer.Outcome), h != nil
+	if !c.dated {
+		// In its usual form the announce is a renew: the interval is the one that it was.
+		cadence, clamped := n.clamp(c.interval)
+		if !clamped && n.renewNow(h, cadence) {
+			return h, Renewed, true
+		}
+	}
+	outcome, err := n.touch(h, c)
+	return h, outcome, err == nil
 }
 
 func (n *core) register(id string, c call, fresh func() *host) (*host, Outcome, error) {
 	n.registering.Lock()
 	defer n.registering.Unlock()
-	for {
-		// Another goroutine may have been faster. While we hold the lock, nobody else registers.
-		answer, code := n.wheel.AnnounceID(id, c.interval, n.ageIn(c))
-		if code == native.ErrStale {
-			break
-		}
-		if err := n.check(code); err != nil {
-			return nil, 0, err
-		}
-		if h := n.members.of(answer.Handle); h != nil {
-			return h, Outcome(answer.Outcome), nil
-		}
-		// It has said goodbye since.
+	// Another goroutine may have been faster. While we hold the lock, nobody else registers.
+	if h, outcome, ok := n.hear(id, c); ok {
+		return h, outcome, nil
 	}
-	answer, code := n.wheel.Announce(id, c.interval, n.ageIn(c))
+	handle, _, code := n.wheel.Register(id, c.interval, n.ageIn(c))
 	if err := n.check(code); err != nil {
 		return nil, 0, err
 	}
 	h := fresh()
-	h.handle = answer.Handle
+	h.handle = handle
 	if n.plain {
-		h.record = (*record)(unsafe.Add(n.records, uintptr(uint32(answer.Handle))*unsafe.Sizeof(record{})))
+		h.record = (*record)(unsafe.Add(n.records, uintptr(h.index())*unsafe.Sizeof(record{})))
 	}
 	n.members.put(h)
+	n.index.put(h)
 	return h, Registered, nil
 }
 
@@ -289,8 +293,14 @@ func (n *core) leave(h *host) error {
 	if err := n.check(n.wheel.Leave(h.handle)); err != nil {
 		return err
 	}
-	n.members.remove(h)
+	n.forget(h)
 	return nil
+}
+
+// forget lets go of a host that has left, and of its value with it.
+func (n *core) forget(h *host) {
+	n.index.remove(h)
+	n.members.remove(h)
 }
 
 func (n *core) phase(h *host) phase {
@@ -317,18 +327,15 @@ func (n *core) phase(h *host) phase {
 }
 
 func (n *core) find(id string) *host {
-	handle, code := n.wheel.Find(id)
-	if n.check(code) != nil {
+	h := n.index.get(id)
+	if h == nil || !n.phase(h).alive() {
 		return nil
 	}
-	return n.memberOf(handle)
+	return h
 }
 
 func (n *core) each(f func(*host) bool) {
-	n.members.each(func(h *host) bool {
-		p := n.phase(h)
-		return p != live && p != suspect || f(h)
-	})
+	n.index.each(func(h *host) bool { return !n.phase(h).alive() || f(h) })
 }
 
 func (n *core) inspect(h *host) (Status, error) {
@@ -497,7 +504,7 @@ func (n *core) settle(h *host, attempt int, v Verdict) error {
 	case errors.Is(err, ErrStale):
 		return errNoLeave
 	case err == nil && !v.retry:
-		n.members.remove(h)
+		n.forget(h)
 	}
 	return err
 }

@@ -218,7 +218,7 @@ func (p *pure) free(h *host) {
 	if h.armed.Load() != never {
 		p.known--
 	}
-	p.index.CompareAndDelete(h.id, h)
+	p.index.remove(h)
 	h.truth.Store(uint64(h.word().in(freed)))
 	h.handout = nil
 	p.handles.give(h.handle)

@@ -28,7 +28,7 @@ const flood = 8192
 type pure struct {
 	settings
 	clock clock
-	index sync.Map // of ids (string) to hosts (*host); written under mu
+	index index
 	marks marks
 	// alarm is the tick until which the observer sleeps; 0 while it is awake.
 	alarm    atomic.Uint64
@@ -61,6 +61,7 @@ type pure struct {
 
 func newPure(s settings) *pure {
 	p := &pure{settings: s, wakes: make(chan struct{}, 1), shut: make(chan struct{})}
+	p.index.init()
 	p.clock.init(&s)
 	p.looker.init(&s)
 	now := p.looker.tick()
@@ -111,17 +112,13 @@ func (p *pure) renewAt(h *host, t time.Time) error {
 	return err
 }
 
-// renewPlainly renews a host in the usual case: it is live, and was last heard before this. False: nothing was done.
+// renewPlainly renews a host in the usual case: it is live. False: nothing was done.
 func (p *pure) renewPlainly(h *host, w word, stamp tick) bool {
-	heard := word(stamp) << intervalBits
-	// The word of any host that is not live is a greater number, whenever that was heard.
-	if w >= heard {
+	heard, news, ok := w.renewed(stamp)
+	if !ok || news && !h.swap(w, heard) {
 		return false
 	}
-	heard |= w & intervalMask
-	if !h.swap(w, heard) {
-		return false
-	}
+	// Of a host that was heard later than this already, less than its TTL is asked for: too often, never too rarely.
 	if stamp+heard.ttlFloor() < h.armed.Load() {
 		p.reportEarly(h, heard)
 	}
@@ -214,20 +211,25 @@ func (p *pure) wake() {
 }
 
 func (p *pure) find(id string) *host {
-	found, ok := p.index.Load(id)
-	if !ok {
+	h := p.index.get(id)
+	if h == nil || !h.word().alive() {
 		return nil
 	}
-	if h := found.(*host); h.word().alive() {
-		return h
-	}
-	return nil
+	return h
 }
 
 func (p *pure) hear(id string, c call) (*host, Outcome, bool) {
 	h := p.find(id)
 	if h == nil {
 		return nil, 0, false
+	}
+	if !c.dated {
+		// In its usual form the announce is a renew: the interval is the one that it was.
+		w := h.word()
+		cadence, clamped := p.clamp(c.interval)
+		if stamp, ok := p.clock.plainStamp(); ok && cadence == w.cadence() && !clamped && p.renewPlainly(h, w, stamp) {
+			return h, Renewed, true
+		}
 	}
 	outcome, err := p.touch(h, c)
 	return h, outcome, err == nil
@@ -265,7 +267,7 @@ func (p *pure) register(id string, c call, fresh func() *host) (*host, Outcome, 
 	h.armed.Store(never)
 	w := newWord(max(stamp, 1), cadence, live)
 	h.truth.Store(uint64(w))
-	p.index.Store(id, h)
+	p.index.put(h)
 	p.inUse++
 	p.counts.Registered++
 	p.counts.Records = max(p.counts.Records, uint64(p.inUse))
@@ -331,10 +333,7 @@ func (p *pure) release() error {
 }
 
 func (p *pure) each(f func(*host) bool) {
-	p.index.Range(func(_, found any) bool {
-		h := found.(*host)
-		return !h.word().alive() || f(h)
-	})
+	p.index.each(func(h *host) bool { return !h.word().alive() || f(h) })
 }
 
 func (p *pure) inspect(h *host) (Status, error) {

@@ -1,6 +1,9 @@
 package hostwheel
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // tick is a point in wheel time, or a length of it, in milliseconds. Wheel time starts at epoch rather than at 0, so that
 // the age of a host heard before the wheel was opened (up to 49 days) does not underflow.
@@ -61,9 +64,14 @@ const (
 	taken   phase = 5 // handed out as a leave
 )
 
+func (p phase) alive() bool { return p == live || p == suspect }
+
 // cadence is an announce interval as the word holds it: 21 bits, and below them the unit, milliseconds or whole seconds.
 // 0 is no interval: the host TTL applies.
 type cadence uint32
+
+// anyCadence is none that a word holds.
+const anyCadence cadence = math.MaxUint32
 
 // cadenceOf is the shortest cadence that is not shorter than ms milliseconds.
 func cadenceOf(ms tick) cadence {
@@ -95,8 +103,18 @@ func newWord(last tick, c cadence, p phase) word {
 func (w word) phase() phase     { return phase(w >> stateShift) }
 func (w word) last() tick       { return tick(w>>intervalBits) & lastTick }
 func (w word) cadence() cadence { return cadence(w & intervalMask) }
-func (w word) alive() bool      { return w.phase() == live || w.phase() == suspect }
+func (w word) alive() bool      { return w.phase().alive() }
 func (w word) in(p phase) word  { return newWord(w.last(), w.cadence(), p) }
+
+// renewed is the word of a live host that is heard at a stamp, and whether that is news; false if it is not live.
+func (w word) renewed(stamp tick) (heard word, news, ok bool) {
+	heard = word(stamp) << intervalBits
+	// The word of any host that is not live is a greater number, whenever that was heard.
+	if w < heard {
+		return heard | w&intervalMask, true, true
+	}
+	return w, false, w.phase() == live
+}
 
 // ttlFloor is what the host's TTL is at least: exact for an interval in milliseconds, as the interval is held one bit
 // further up, and less otherwise.

@@ -4,12 +4,12 @@ use std::ffi::c_void;
 use std::time::Duration;
 
 use hostwheel::Interval;
-use hostwheel::internal::{Known, LAYOUT_VERSION};
+use hostwheel::internal::LAYOUT_VERSION;
 
 use crate::errors::{Code, HOSTWHEEL_ERR_STRUCT_SIZE};
 use crate::object::enter;
-use crate::types::{hostwheel_announced_t, hostwheel_t};
-use crate::{NULL_ARG, announced_out, handle_in, id_in};
+use crate::types::hostwheel_t;
+use crate::{NULL_ARG, handle_in, outcome_out};
 
 /// See `hostwheel::internal::Layout`.
 #[repr(C)]
@@ -62,33 +62,25 @@ pub unsafe extern "C" fn hostwheel_internal_layout(
     })
 }
 
-/// Announces a host that is known, by its id, or by `handle` if `id` is NULL; registers none.
+/// Announces a host by its handle, with its interval.
 ///
-/// Errors: NULL_ARG, ID_LENGTH, STALE (not known), TAKEN (by handle only), CLOSED, FORKED, PANIC.
+/// Errors: NULL_ARG, STALE, TAKEN, CLOSED, FORKED, PANIC.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn hostwheel_internal_announce_known(
+pub unsafe extern "C" fn hostwheel_internal_announce_handle(
     wheel: *mut hostwheel_t,
-    id: *const u8,
-    id_len: usize,
     handle: u64,
     interval_ns: u64,
     age_ns: u64,
-    out: *mut hostwheel_announced_t,
+    outcome: *mut u32,
 ) -> i32 {
     enter(wheel, |object| {
-        if out.is_null() {
+        if outcome.is_null() {
             return Err(NULL_ARG);
         }
-        let host = if id.is_null() {
-            Known::Handle(handle_in(handle)?)
-        } else {
-            // SAFETY: the caller's bytes.
-            Known::Id(unsafe { id_in(id, id_len) }?)
-        };
         let interval = Interval::from(Duration::from_nanos(interval_ns));
-        let announced = object.wheel.announce_known(host, interval, Duration::from_nanos(age_ns))?;
+        let announced = object.wheel.announce_handle(handle_in(handle)?, interval, Duration::from_nanos(age_ns))?;
         // SAFETY: not NULL, and the caller's to write to.
-        unsafe { out.write(announced_out(&announced)) };
+        unsafe { outcome.write(outcome_out(announced.outcome)) };
         Ok(())
     })
 }

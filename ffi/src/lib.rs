@@ -17,7 +17,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use hostwheel::{Announced, Handle, Hold, HostState, HostStatus, HostWheel, Interval, OpenError, Outcome};
+use hostwheel::{Handle, Hold, HostState, HostStatus, HostWheel, Interval, OpenError, Outcome};
 
 use errors::Code;
 pub use errors::*;
@@ -138,8 +138,15 @@ pub unsafe extern "C" fn hostwheel_announce(
         let interval = Interval::from(Duration::from_nanos(interval_ns));
         let announced = object.wheel.announce_with(id, interval, Duration::from_nanos(age_ns), user_data)?;
         if !out.is_null() {
+            let answer = hostwheel_announced_t {
+                handle: announced.handle.as_raw(),
+                interval_ns: nanos(announced.interval),
+                outcome: outcome_out(announced.outcome),
+                flags: if announced.clamped { HOSTWHEEL_ANNOUNCED_CLAMPED } else { 0 },
+                reserved: [0; 2],
+            };
             // SAFETY: not NULL, and the program's to write to.
-            unsafe { out.write(announced_out(&announced)) };
+            unsafe { out.write(answer) };
         }
         Ok(())
     })
@@ -490,16 +497,6 @@ unsafe fn id_in<'a>(id: *const u8, len: usize) -> Result<&'a [u8], Code> {
 /// A number that can be no handle is a stale one.
 fn handle_in(handle: u64) -> Result<Handle, Code> {
     Handle::from_raw(handle).ok_or(Code(HOSTWHEEL_ERR_STALE))
-}
-
-fn announced_out(announced: &Announced) -> hostwheel_announced_t {
-    hostwheel_announced_t {
-        handle: announced.handle.as_raw(),
-        interval_ns: nanos(announced.interval),
-        outcome: outcome_out(announced.outcome),
-        flags: if announced.clamped { HOSTWHEEL_ANNOUNCED_CLAMPED } else { 0 },
-        reserved: [0; 2],
-    }
 }
 
 fn outcome_out(outcome: Outcome) -> u32 {

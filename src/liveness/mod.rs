@@ -50,7 +50,6 @@ use crate::tick::{Tick, tick_floor, ticks_ceil, ticks_floor};
 pub(crate) use engine::Engine;
 use outstanding::Outstanding;
 use renew::Call;
-pub use renew::Known;
 
 #[cfg(loom)]
 type HostIndex = crate::index::ModelIndex;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::Shared;
 use crate::canary::{Canary, planted};
 use crate::error::RenewError;
-use crate::index::Index;
 use crate::liveness::{Announced, Interval, Outcome};
 use crate::pause::{Point, point};
 use crate::record::{Cadence, Handle, Record, State, Word};
@@ -29,21 +28,12 @@ pub(super) enum Touch {
     Gone,
 }
 
-/// How a caller names a host that it holds to be known.
-#[derive(Clone, Copy, Debug)]
-pub enum Known<'a> {
-    /// By its id.
-    Id(&'a [u8]),
-    /// By the handle that it got.
-    Handle(Handle),
-}
-
 impl Shared {
-    /// Announces a host that is known, with its interval; registers none.
+    /// Announces a host by its handle, with its interval.
     #[cfg(not(loom))]
-    pub(crate) fn announce_known(
+    pub(crate) fn announce_handle(
         &self,
-        host: Known<'_>,
+        handle: Handle,
         interval: Interval,
         age: Duration,
     ) -> Result<Announced, RenewError> {
@@ -51,16 +41,11 @@ impl Shared {
             return Err(RenewError::Closed);
         }
         let (cadence, clamped) = self.terms.clamp(interval.0);
-        let call = Call { cadence: Some(cadence), age: ticks_floor(age) };
-        let (handle, outcome) = match host {
-            Known::Id(id) => self.index.get(id).and_then(|handle| self.hear(handle, call)).ok_or(RenewError::Stale)?,
-            Known::Handle(handle) => match self.touch(handle, call, false) {
-                Touch::Heard(outcome) => (handle, outcome),
-                Touch::Taken => return Err(RenewError::Taken),
-                Touch::Gone => return Err(RenewError::Stale),
-            },
-        };
-        Ok(self.announced(handle, outcome, cadence, clamped))
+        match self.touch(handle, Call { cadence: Some(cadence), age: ticks_floor(age) }, false) {
+            Touch::Heard(outcome) => Ok(self.announced(handle, outcome, cadence, clamped)),
+            Touch::Taken => Err(RenewError::Taken),
+            Touch::Gone => Err(RenewError::Stale),
+        }
     }
 
     /// Announces a host by its handle; keeps its interval.

@@ -13,7 +13,7 @@ typedef struct {
 } hostwheel_internal_layout_t;
 
 int32_t hostwheel_internal_layout(hostwheel_t *wheel, hostwheel_internal_layout_t *out, size_t size);
-int32_t hostwheel_internal_announce_known(hostwheel_t *wheel, const uint8_t *id, size_t id_len, uint64_t handle,
-                                          uint64_t interval_ns, uint64_t age_ns, hostwheel_announced_t *out);
+int32_t hostwheel_internal_announce_handle(hostwheel_t *wheel, uint64_t handle, uint64_t interval_ns, uint64_t age_ns,
+                                           uint32_t *outcome);
 
 #endif

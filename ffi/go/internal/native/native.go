@@ -6,14 +6,12 @@ package native
 #cgo LDFLAGS: -lhostwheel -lm
 #cgo noescape hostwheel_announce
 #cgo nocallback hostwheel_announce
-#cgo noescape hostwheel_internal_announce_known
-#cgo nocallback hostwheel_internal_announce_known
+#cgo noescape hostwheel_internal_announce_handle
+#cgo nocallback hostwheel_internal_announce_handle
 #cgo noescape hostwheel_renew
 #cgo nocallback hostwheel_renew
 #cgo noescape hostwheel_leave_handle
 #cgo nocallback hostwheel_leave_handle
-#cgo noescape hostwheel_find
-#cgo nocallback hostwheel_find
 #cgo noescape hostwheel_inspect
 #cgo nocallback hostwheel_inspect
 #cgo noescape hostwheel_internal_layout
@@ -88,30 +86,21 @@ func bytes(id string) (*C.uint8_t, C.size_t) {
 	return (*C.uint8_t)(unsafe.StringData(id)), C.size_t(len(id))
 }
 
-// Announce announces a host by its id, and registers it if it is not known.
-func (w *Wheel) Announce(id string, interval, age time.Duration) (Announced, Code) {
+// Register announces a host by its id, which registers it if no other host has the id.
+func (w *Wheel) Register(id string, interval, age time.Duration) (handle uint64, outcome uint32, code Code) {
 	var out C.hostwheel_announced_t
 	p, n := bytes(id)
-	code := C.hostwheel_announce(w.c, p, n, ns(interval), ns(age), 0, &out)
+	code = Code(C.hostwheel_announce(w.c, p, n, ns(interval), ns(age), 0, &out))
 	runtime.KeepAlive(w)
-	return Announced{uint64(out.handle), uint32(out.outcome)}, Code(code)
-}
-
-// AnnounceID announces a host that is known by its id, or says ErrStale.
-func (w *Wheel) AnnounceID(id string, interval, age time.Duration) (Announced, Code) {
-	var out C.hostwheel_announced_t
-	p, n := bytes(id)
-	code := C.hostwheel_internal_announce_known(w.c, p, n, 0, ns(interval), ns(age), &out)
-	runtime.KeepAlive(w)
-	return Announced{uint64(out.handle), uint32(out.outcome)}, Code(code)
+	return uint64(out.handle), uint32(out.outcome), code
 }
 
 // AnnounceHandle announces a host by its handle.
-func (w *Wheel) AnnounceHandle(handle uint64, interval, age time.Duration) (Announced, Code) {
-	var out C.hostwheel_announced_t
-	code := C.hostwheel_internal_announce_known(w.c, nil, 0, C.uint64_t(handle), ns(interval), ns(age), &out)
+func (w *Wheel) AnnounceHandle(handle uint64, interval, age time.Duration) (outcome uint32, code Code) {
+	var out C.uint32_t
+	code = Code(C.hostwheel_internal_announce_handle(w.c, C.uint64_t(handle), ns(interval), ns(age), &out))
 	runtime.KeepAlive(w)
-	return Announced{uint64(out.handle), uint32(out.outcome)}, Code(code)
+	return uint32(out), code
 }
 
 // Renew announces a host by its handle, and keeps its interval.
@@ -128,15 +117,6 @@ func (w *Wheel) Leave(handle uint64) Code {
 	code := C.hostwheel_leave_handle(w.c, C.uint64_t(handle), &data)
 	runtime.KeepAlive(w)
 	return Code(code)
-}
-
-// Find is the handle of a host that is known and not handed out.
-func (w *Wheel) Find(id string) (uint64, Code) {
-	var handle C.uint64_t
-	p, n := bytes(id)
-	code := C.hostwheel_find(w.c, p, n, &handle)
-	runtime.KeepAlive(w)
-	return uint64(handle), Code(code)
 }
 
 // Inspect is what decides a host's fate.

@@ -15,15 +15,14 @@ type Code int32
 
 // The codes that the package tells apart.
 const (
-	OK          Code = 0
-	ErrNotFound Code = C.HOSTWHEEL_ERR_NOT_FOUND
-	ErrStale    Code = C.HOSTWHEEL_ERR_STALE
-	ErrTaken    Code = C.HOSTWHEEL_ERR_TAKEN
-	ErrFull     Code = C.HOSTWHEEL_ERR_FULL
-	ErrClosed   Code = C.HOSTWHEEL_ERR_CLOSED
-	ErrPanic    Code = C.HOSTWHEEL_ERR_PANIC
-	ErrOS       Code = C.HOSTWHEEL_ERR_OS
-	ErrAttempt  Code = C.HOSTWHEEL_ERR_ATTEMPT
+	OK         Code = 0
+	ErrStale   Code = C.HOSTWHEEL_ERR_STALE
+	ErrTaken   Code = C.HOSTWHEEL_ERR_TAKEN
+	ErrFull    Code = C.HOSTWHEEL_ERR_FULL
+	ErrClosed  Code = C.HOSTWHEEL_ERR_CLOSED
+	ErrPanic   Code = C.HOSTWHEEL_ERR_PANIC
+	ErrOS      Code = C.HOSTWHEEL_ERR_OS
+	ErrAttempt Code = C.HOSTWHEEL_ERR_ATTEMPT
 )
 
 // Error is what the library says about the code.
@@ -45,12 +44,6 @@ const (
 	Renewed    = C.HOSTWHEEL_OUTCOME_RENEWED
 	Recovered  = C.HOSTWHEEL_OUTCOME_RECOVERED
 )
-
-// Announced is the answer to an announce.
-type Announced struct {
-	Handle  uint64
-	Outcome uint32
-}
 
 // Never is a time that does not come.
 const Never = uint64(C.HOSTWHEEL_NEVER)

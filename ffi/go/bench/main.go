@@ -1,0 +1,131 @@
+// Command bench prints what an announce costs with hostwheel, in both backends, and what it costs a scheduler today.
+//
+//	go run .                           # the backend in Go
+//	go run -tags hostwheel_native .    # both; see native.sh
+//
+// Nanoseconds and allocations per call, medians of several rounds, each in memory of its own; alone on the machine. Use the
+// figures as ratios within one run.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func main() {
+	sizes := flag.String("hosts", "10000,100000,1000000", "fleet sizes")
+	rounds := flag.Int("rounds", 5, "rounds; each measures every subject once")
+	life := flag.Duration("life", 5*time.Minute, "how long the native wheel of the largest fleet lives; 0: not at all")
+	flag.Parse()
+	fmt.Printf("%s, %d processors\n", runtime.Version(), runtime.GOMAXPROCS(0))
+	largest := 0
+	var scan float64
+	for _, text := range strings.Split(*sizes, ",") {
+		hosts, err := strconv.Atoi(text)
+		if err != nil || hosts < 1 {
+			fmt.Fprintln(os.Stderr, "bench: -hosts takes numbers:", text)
+			os.Exit(2)
+		}
+		results := measureAll(hosts, *rounds)
+		report(hosts, results)
+		if hosts > largest {
+			largest, scan = hosts, results["scan"].median(ofTime)*float64(hosts)
+		}
+	}
+	if *life > 0 {
+		reportLife(largest, *life, time.Duration(scan))
+	}
+}
+
+// sample is one round of one subject: nanoseconds and allocations per call.
+type sample struct{ ns, allocations float64 }
+
+type samples []sample
+
+func ofTime(s sample) float64        { return s.ns }
+func ofAllocations(s sample) float64 { return s.allocations }
+
+func (s samples) sorted(of func(sample) float64) []float64 {
+	var values []float64
+	for _, sample := range s {
+		values = append(values, of(sample))
+	}
+	slices.Sort(values)
+	return values
+}
+
+func (s samples) median(of func(sample) float64) float64 {
+	values := s.sorted(of)
+	return values[len(values)/2]
+}
+
+func measureAll(hosts, rounds int) map[string]samples {
+	fleet := newFleet(hosts)
+	results := map[string]samples{}
+	for round := range rounds {
+		for _, s := range subjects {
+			fmt.Fprintf(os.Stderr, "\r%d hosts, round %d of %d: %-40s", hosts, round+1, rounds, s.what)
+			results[s.name] = append(results[s.name], measure(fleet, s))
+		}
+	}
+	fmt.Fprintf(os.Stderr, "\r%80s\r", "")
+	return results
+}
+
+// callsAtLeast is how many calls a sample has, so that small fleets are measured as long as large ones.
+const callsAtLeast = 1_000_000
+
+func measure(fleet *fleet, s subject) sample {
+	call, end := s.open(fleet)
+	defer end()
+	passes := max(callsAtLeast/len(fleet.ids), 1)
+	if s.passes > 0 {
+		passes = s.passes
+	}
+	call() // once before it counts
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	for range passes {
+		call()
+	}
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+	calls := float64(passes * len(fleet.ids))
+	return sample{float64(took) / calls, float64(after.Mallocs-before.Mallocs) / calls}
+}
+
+func report(hosts int, results map[string]samples) {
+	fmt.Printf("\n%-58s %8s %20s %8s\n", fmt.Sprintf("%d hosts", hosts), "ns/call", "min .. max", "allocs")
+	for _, s := range subjects {
+		times := results[s.name].sorted(ofTime)
+		fmt.Printf("  %-56s %8.1f %9.1f .. %7.1f %8.2f\n", s.what, results[s.name].median(ofTime), times[0], times[len(times)-1],
+			results[s.name].median(ofAllocations))
+	}
+	for _, r := range ratios {
+		if len(results[r.of]) == 0 {
+			continue
+		}
+		ratio := results[r.of].median(ofTime) / results[r.to].median(ofTime)
+		fmt.Printf("  %-56s %8.2f   at most %.2f, goal %.2f\n", r.what, ratio, r.most, r.goal)
+	}
+}
+
+func reportLife(hosts int, life, scan time.Duration) {
+	if !hasNative() {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "%d hosts live for %v ...", hosts, life)
+	used := live(hosts, life)
+	fmt.Fprintf(os.Stderr, "\r%80s\r", "")
+	fmt.Printf("\n%v of healthy life of %d hosts: the native wheel's thread used %v of processor time; one scan takes %v\n", life,
+		hosts, used.Round(time.Millisecond), scan.Round(time.Millisecond))
+	fmt.Printf("  ratio %.3f, at most 0.1, goal 0.05\n", float64(used)/float64(scan))
+}
