@@ -24,6 +24,7 @@ const usage = `usage: scheduler serve [flags]   run the scheduler
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	os.Exit(run(ctx, os.Args[1:]))
 }
 
