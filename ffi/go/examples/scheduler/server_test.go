@@ -283,6 +283,28 @@ func TestRestart(t *testing.T) {
 	expectList(t, client, "b two")
 }
 
+// While the lock is held, as a leave callback does, nobody gets known to the wheel whose metadata is not in the map.
+func TestRegistrationIsOneStep(t *testing.T) {
+	s := mustServer(t, manual())
+	client := dial(t, s)
+	s.mu.Lock()
+	announced := make(chan error, 1)
+	go func() {
+		_, err := client.AnnounceHost(t.Context(), request("a", "one", time.Minute))
+		announced <- err
+	}()
+	time.Sleep(100 * time.Millisecond) // a server that does not wait for the lock registers the host now
+	registered := s.wheel.Stats().Registered
+	s.mu.Unlock()
+	if err := <-announced; err != nil {
+		t.Fatal(err)
+	}
+	if registered != 0 {
+		t.Error("the host was registered before its metadata could be kept")
+	}
+	expectList(t, client, "a one")
+}
+
 // However registrations, goodbyes and leaves meet, the map holds those whom the wheel knows, and nobody else.
 func TestMapFollowsWheel(t *testing.T) {
 	config := manual()
@@ -292,8 +314,12 @@ func TestMapFollowsWheel(t *testing.T) {
 	var announcers sync.WaitGroup
 	for n := range 4 {
 		announcers.Go(func() {
-			for round := range 2000 {
-				id := fmt.Sprint((n*7 + round) % 16)
+			for round := range 5000 {
+				// Some are shared; of the others, one that is forgotten stays for ever.
+				id := fmt.Sprint("shared-", (n*7+round)%16)
+				if round%3 != 0 {
+					id = fmt.Sprint(n, "-", round)
+				}
 				if _, _, err := s.announce(request(id, "host", time.Second)); err != nil {
 					t.Error(err)
 				}
