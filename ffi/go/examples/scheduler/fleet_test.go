@@ -193,33 +193,41 @@ func kill(t *testing.T, hosts []*process) []death {
 func judgeDead(t *testing.T, polls []poll, deaths []death, away time.Duration) {
 	t.Helper()
 	for _, d := range deaths {
-		earliest, latest := d.sent.Add(term), d.silent.Add(term+away+tolerance)
-		dropped := time.Time{}
-		for _, p := range polls {
-			listed := p.listed[d.host.name]
-			switch {
-			case p.received.Before(d.sent): // it lives
-			case !listed && p.received.Before(earliest):
-				t.Errorf("%s is gone %v after its last announce, due is %v", d.host.name, p.received.Sub(d.sent), term)
-			case listed && p.sent.After(latest):
-				t.Errorf("%s is listed %v after its last announce, due is %v, %v not counted", d.host.name,
-					p.sent.Sub(d.silent), term, away)
-			case listed && !dropped.IsZero():
-				t.Errorf("%s is listed again", d.host.name)
-			}
-			if !listed && dropped.IsZero() && !p.received.Before(d.sent) {
-				dropped = p.received
-			}
+		dropped, wrong := d.judge(polls, away)
+		if wrong != "" {
+			t.Errorf("%s %s: due is %v, %v not counted", d.host.name, wrong, term, away)
+			continue
 		}
 		t.Logf("%s: gone at most %v after its last announce; due is %v, %v not counted", d.host.name,
 			dropped.Sub(d.sent).Round(time.Millisecond), term, away.Round(time.Millisecond))
 	}
 }
 
+// judge tells by when the host was dropped, and what was wrong with that.
+func (d death) judge(polls []poll, away time.Duration) (dropped time.Time, wrong string) {
+	earliest, latest := d.sent.Add(term), d.silent.Add(term+away+tolerance)
+	for _, p := range polls {
+		listed := p.listed[d.host.name]
+		switch {
+		case p.received.Before(d.sent): // it lives
+		case !listed && p.received.Before(earliest):
+			return dropped, fmt.Sprintf("is gone %v after its last announce", p.received.Sub(d.sent))
+		case listed && p.sent.After(latest):
+			return dropped, fmt.Sprintf("is listed %v after its last announce", p.sent.Sub(d.silent))
+		case listed && !dropped.IsZero():
+			return dropped, "was gone and is listed again"
+		case !listed && dropped.IsZero():
+			dropped = p.received
+		}
+	}
+	return dropped, ""
+}
+
 // judgeHealthy checks that living hosts are always listed. It says whether any host got no time to announce itself, by its
 // own account: such a host leaves by right.
 func judgeHealthy(t *testing.T, polls []poll, hosts []*process, stopped, continued time.Time) (starved bool) {
 	t.Helper()
+	longest := time.Duration(0)
 	for _, h := range hosts {
 		announced := h.announcements()
 		gap := time.Duration(0)
@@ -227,6 +235,7 @@ func judgeHealthy(t *testing.T, polls []poll, hosts []*process, stopped, continu
 			from, to := announced[i].sent, announced[i+1].answered
 			gap = max(gap, to.Sub(from)-overlap(from, to, stopped, continued))
 		}
+		longest = max(longest, gap)
 		// Of the stop, up to 3/4 of an interval may count.
 		if gap >= term-interval*3/4 {
 			t.Logf("%s did not announce itself for %v: it is not judged", h.name, gap)
@@ -242,6 +251,7 @@ func judgeHealthy(t *testing.T, polls []poll, hosts []*process, stopped, continu
 			}
 		}
 	}
+	t.Logf("living hosts announced themselves at least every %v, the stop left out", longest.Round(time.Millisecond))
 	return starved
 }
 

@@ -14,7 +14,9 @@ import (
 	schedulerv2 "d7y.io/api/v2/pkg/apis/scheduler/v2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -65,13 +67,16 @@ func hostCommand(ctx context.Context, args []string) error {
 	})
 }
 
-// announceUntil announces the host every interval until ctx ends, and then says goodbye.
+// announceUntil announces the host every interval until ctx ends, and then says goodbye. It gives up if the scheduler says
+// that the announce itself is wrong.
 func announceUntil(ctx context.Context, client schedulerv2.SchedulerClient, interval time.Duration, host *commonv2.Host) error {
 	request := &schedulerv2.AnnounceHostRequest{Host: host, Interval: durationpb.New(interval)}
 	ticks := time.NewTicker(interval)
 	defer ticks.Stop()
 	for ctx.Err() == nil {
-		announce(client, request, min(interval, longestCall))
+		if err := announce(client, request, min(interval, longestCall)); status.Code(err) == codes.InvalidArgument {
+			return fmt.Errorf("announce: %w", err)
+		}
 		select {
 		case <-ctx.Done():
 		case <-ticks.C:
@@ -79,24 +84,27 @@ func announceUntil(ctx context.Context, client schedulerv2.SchedulerClient, inte
 	}
 	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestCall)
 	defer cancel()
-	if _, err := client.DeleteHost(goodbye, &schedulerv2.DeleteHostRequest{HostId: host.GetId()}); err != nil {
+	_, err := client.DeleteHost(goodbye, &schedulerv2.DeleteHostRequest{HostId: host.GetId()})
+	// Who is not found is gone already.
+	if err != nil && status.Code(err) != codes.NotFound {
 		return fmt.Errorf("say goodbye: %w", err)
 	}
 	slog.Info("said goodbye", "id", host.GetId())
 	return nil
 }
 
-// announce announces once. One that fails is not repeated: the next comes soon, and the TTL is twice the interval.
+// announce announces once. One that gets no answer is not repeated: the next comes soon, and the TTL is twice the interval.
 //
 // It is not broken off when the host is told to stop: the scheduler could then work on it after the goodbye, and take the
 // host for one that came back.
-func announce(client schedulerv2.SchedulerClient, request *schedulerv2.AnnounceHostRequest, timeout time.Duration) {
+func announce(client schedulerv2.SchedulerClient, request *schedulerv2.AnnounceHostRequest, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	sent := time.Now()
 	if _, err := client.AnnounceHost(ctx, request); err != nil {
 		slog.Warn("announce failed", "id", request.GetHost().GetId(), "sent", sent, "error", err)
-		return
+		return err
 	}
 	slog.Info("announced", "id", request.GetHost().GetId(), "sent", sent, "answered", time.Now())
+	return nil
 }

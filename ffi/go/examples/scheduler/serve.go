@@ -86,11 +86,8 @@ func serve(ctx context.Context, o serveOptions) error {
 	httpServer := &http.Server{Handler: metricsHandler(s.wheel), ReadHeaderTimeout: patience}
 	// The wheel runs on after ctx has ended, until the last call was answered.
 	go func() {
-		err := s.wheel.Run(context.WithoutCancel(ctx))
-		observed <- err
-		if err != nil {
-			failed <- err
-		}
+		observed <- s.wheel.Run(context.WithoutCancel(ctx))
+		failed <- errors.New("the wheel has stopped")
 	}()
 	go func() { failed <- grpcServer.Serve(rpcs) }()
 	go func() { failed <- httpServer.Serve(scrapes) }()
