@@ -36,8 +36,8 @@ type core struct {
 	records unsafe.Pointer
 	// shift makes a stamp of a reading of CLOCK_MONOTONIC; until is the bound of plain stamps. In the library's memory.
 	shift, until *atomic.Uint64
-	// base is an instant, at which CLOCK_MONOTONIC read baseNS, or a little less.
-	base   time.Time
+	watch        watch
+	// baseNS is what CLOCK_MONOTONIC read when the watch began, or a little more.
 	baseNS uint64
 
 	// manualNS is the manual clock.
@@ -74,12 +74,12 @@ func newNative(s settings) (backend, error) {
 // learnLayout finds out where a renew has to look, and what the library's clock reads when ours reads base. Without it every
 // renew is a call.
 func (n *core) learnLayout() {
-	n.base = time.Now()
+	n.watch.init(time.Now())
 	narrowest := time.Duration(1<<63 - 1)
 	for range 16 {
-		before := time.Since(n.base)
+		before := time.Since(n.watch.base)
 		layout, ok := n.wheel.Layout()
-		width := time.Since(n.base) - before
+		width := time.Since(n.watch.base) - before
 		if !ok || !isKnown(layout) {
 			return
 		}
@@ -165,11 +165,11 @@ func (n *core) renewNow(h *host, c cadence) bool {
 	if r == nil {
 		return false
 	}
-	// The order is: bound, shift, clock, word, generation, swap. What makes a stamp of the clock's reading is not newer than
-	// that; and a stamp that is older than the word's changes nothing.
+	// The order is: bound, shift, watch, word, generation, swap. The bound, and the shift that makes a stamp of what the watch
+	// tells, are not newer than that; and a stamp that is older than the word's changes nothing.
 	until := n.until.Load()
 	shift := n.shift.Load()
-	stamp := (n.baseNS + uint64(time.Since(n.base)) + shift) / uint64(tickNS)
+	stamp := (n.baseNS + n.watch.since(shift) + shift) / uint64(tickNS)
 	w := word(r.truth.Load())
 	return stamp < until && r.generation.Load() == h.generation() && (c == anyCadence || c == w.cadence()) &&
 		n.renewPlainly(r, w, stamp)
@@ -181,7 +181,7 @@ func (n *core) renewAt(h *host, t time.Time) error {
 		if r.generation.Load() == h.generation() {
 			until := n.until.Load()
 			shift := n.shift.Load()
-			stamp := (n.baseNS + uint64(t.Sub(n.base)) + shift) / uint64(tickNS)
+			stamp := (n.baseNS + uint64(t.Sub(n.watch.base)) + shift) / uint64(tickNS)
 			if stamp < until && n.renewPlainly(r, w, stamp) {
 				return nil
 			}
@@ -372,7 +372,7 @@ func (n *core) stats() Stats {
 		Rescues: out.Rescues, Sweeps: out.Sweeps, Superseded: out.Superseded, Clamps: out.Clamps,
 		Outstanding: out.Outstanding, Waiting: out.Waiting,
 		Silence: time.Duration(out.SilenceNS), Silences: out.Silences, Brake: time.Duration(out.BrakeNS),
-		Away: time.Duration(out.AwayNS), Now: time.Duration(out.NowNS), Margin: time.Duration(out.MarginNS),
+		Away: time.Duration(out.AwayNS), Now: time.Duration(out.NowNS), Margin: time.Duration(out.MarginNS) + n.watch.margin(),
 		Visits: out.Visits, WakeUps: out.WakeUps, Lateness: out.Lateness,
 		LatenessSum: time.Duration(out.LatenessSumNS), LatenessMax: time.Duration(out.LatenessMaxNS),
 		Records: out.Records,
