@@ -52,6 +52,10 @@ struct Published {
     closed: AtomicBool,
     /// The last second (of 1,024 ticks) in which an announcer was heard; written about once a second.
     heard: StatU64,
+    /// The clock's reading, since open, at the last look that raised `away`, and by how much that did: what an instant before
+    /// that look was in wheel time. For the Go package.
+    raised_ns: AtomicU64,
+    raised_by_ns: AtomicU64,
 }
 
 /// The clock of one wheel, shared by its announcers and its thread.
@@ -85,6 +89,8 @@ impl Clock {
                 plain_until: AtomicU64::new(plain_until(horizon, EPOCH >> SECOND_LOG2)),
                 closed: AtomicBool::new(false),
                 heard: StatU64::new(EPOCH >> SECOND_LOG2),
+                raised_ns: AtomicU64::new(0),
+                raised_by_ns: AtomicU64::new(0),
             },
             kind: config.clock,
             source: match config.clock {
@@ -131,17 +137,24 @@ impl Clock {
         ns.wrapping_add(shift_ns) / TICK_NS
     }
 
-    /// Where the two numbers are that [`plain_stamp`](Self::plain_stamp) reads beside the clock, in this order: the shift, the
-    /// bound.
+    /// Where the numbers are that make a stamp of a reading of the clock, or of an instant: the shift, the bound of plain
+    /// stamps, the last raise of `away` and its size.
     #[cfg(not(loom))]
-    pub(crate) fn for_plain_stamps(&self) -> (&AtomicU64, &AtomicU64) {
-        (&self.published.shift_ns, &self.published.plain_until)
+    pub(crate) fn for_stamps(&self) -> [&AtomicU64; 4] {
+        let published = &self.published;
+        [&published.shift_ns, &published.plain_until, &published.raised_ns, &published.raised_by_ns]
     }
 
     /// The clock that announcers read, as they read it; `None` for a manual one.
     #[cfg(not(loom))]
     pub(crate) fn announcers_ns(&self) -> Option<u64> {
         self.source.map(os::read)
+    }
+
+    /// The reading of the clock at which the wheel was opened.
+    #[cfg(not(loom))]
+    pub(crate) fn base_ns(&self) -> u64 {
+        self.base_ns
     }
 
     /// Notes that somebody was heard at `stamp`, and that stamps of the same second are plain from now on.
@@ -321,6 +334,9 @@ impl Observer {
 
     fn raise(&mut self, clock: &Clock, excess_ns: u64, idle: bool) {
         self.away_ns += excess_ns;
+        // Relaxed: who takes an instant from before this raise for one after it errs by the raise, as it did a moment ago.
+        clock.published.raised_by_ns.store(excess_ns, Ordering::Relaxed);
+        clock.published.raised_ns.store(self.now_ns + self.away_ns - excess_ns, Ordering::Relaxed);
         // Relaxed: for figures, and for the thread itself. Announcers read the shift.
         clock.published.away_ns.store(self.away_ns, Ordering::Relaxed);
         clock.publish_shift();

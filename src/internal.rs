@@ -33,8 +33,14 @@ pub struct Layout {
     pub shift_ns: *const AtomicU64,
     /// The bound of plain stamps.
     pub plain_until: *const AtomicU64,
+    /// The clock's reading, since open, at the last look that was late, and by how much.
+    pub raised_ns: *const AtomicU64,
+    /// See `raised_ns`.
+    pub raised_by_ns: *const AtomicU64,
     /// The clock read just now, as announcers read it; 0 for a manual one.
     pub reading_ns: u64,
+    /// Its reading at the opening.
+    pub base_ns: u64,
 }
 
 impl HostWheel {
@@ -42,7 +48,7 @@ impl HostWheel {
     #[doc(hidden)]
     pub fn layout(&self) -> Layout {
         let shared = self.shared();
-        let (shift_ns, plain_until) = shared.clock.for_plain_stamps();
+        let [shift_ns, plain_until, raised_ns, raised_by_ns] = shared.clock.for_stamps();
         let (word, armed, generation) = Record::OFFSETS;
         Layout {
             records: shared.slab.base().cast(),
@@ -52,7 +58,10 @@ impl HostWheel {
             generation,
             shift_ns,
             plain_until,
+            raised_ns,
+            raised_by_ns,
             reading_ns: shared.clock.announcers_ns().unwrap_or(0),
+            base_ns: shared.clock.base_ns(),
         }
     }
 

@@ -11,10 +11,7 @@ type backend interface {
 	hear(id string, c call) (*host, Outcome, bool)
 	// register announces a host that hear did not find. fresh makes the host, with the value around it.
 	register(id string, c call, fresh func() *host) (*host, Outcome, error)
-	// renew and renewAt announce a host by itself, now or at t, and keep its interval. They allocate nothing.
-	renew(h *host) error
-	renewAt(h *host, t time.Time) error
-	// touch announces a host by itself, in any form.
+	// touch announces a host by itself, in any form. (The usual one is [host.renewNow].)
 	touch(h *host, c call) (Outcome, error)
 	leave(h *host) error
 	phase(h *host) phase

@@ -20,17 +20,19 @@ const endNS = int64(lastTick-epoch) * tickNS
 // Announcers load the horizon (or plainUntil, which was made of it), then away, then the clock. Held back between them they
 // stamp too early a time, or too late a one that the old horizon caps.
 type clock struct {
-	// base is when the wheel was opened; manual clocks count from the Unix epoch.
-	base   time.Time
-	manual bool
+	// announcing reads what is below. Its watch begins when the wheel was opened; manual clocks count from the Unix epoch.
+	announcing announcing
+	manual     bool
 
 	_ [64]byte // what announcers read stands apart from what others write
-	// plainUntil: a stamp before this one needs nothing else, as it is within the horizon, somebody was heard in its
-	// second, and the wheel is open. 0 on the manual clock, and for ever once closed.
+	// plainUntil is the bound of plain stamps; 0 on the manual clock, and for ever once closed.
 	plainUntil atomic.Uint64
-	horizon    atomic.Uint64
-	awayNS     atomic.Int64
-	closed     atomic.Bool
+	// shiftNS is the epoch and the rounding, less away.
+	shiftNS          atomic.Uint64
+	raised, raisedBy atomic.Uint64
+	horizon          atomic.Uint64
+	awayNS           atomic.Int64
+	closed           atomic.Bool
 	// heard is the last second (of 1,024 ticks) in which somebody was heard.
 	heard    atomic.Uint64
 	manualNS atomic.Int64
@@ -39,10 +41,14 @@ type clock struct {
 
 func (c *clock) init(s *settings) {
 	c.manual = s.manual
-	c.base = time.Unix(0, 0)
-	if !c.manual {
-		c.base = time.Now()
+	c.announcing = announcing{
+		manual: s.manual, until: &c.plainUntil, shift: &c.shiftNS, raised: &c.raised, raisedBy: &c.raisedBy,
 	}
+	c.announcing.watch.init(time.Now())
+	if c.manual {
+		c.announcing.watch.base = time.Unix(0, 0)
+	}
+	c.setAway(0)
 	horizon := epoch // nobody has looked yet
 	if s.watchdog == 0 {
 		horizon = lastTick
@@ -58,7 +64,7 @@ func (c *clock) init(s *settings) {
 func (c *clock) readNS() int64 {
 	ns := c.manualNS.Load()
 	if !c.manual {
-		ns = int64(time.Since(c.base))
+		ns = int64(time.Since(c.announcing.watch.base))
 	}
 	return min(max(ns, 0), endNS)
 }
@@ -80,24 +86,15 @@ func (c *clock) stamp() tick {
 	return min(c.tickOf(c.readNS(), away), horizon)
 }
 
-// plainStamp is as stamp, if that needs no more than the clock.
-func (c *clock) plainStamp() (tick, bool) {
-	until := c.plainUntil.Load()
-	away := c.awayNS.Load()
-	stamp := c.tickOf(int64(time.Since(c.base)), away)
-	return stamp, stamp < until
-}
-
-// plainStampOf is the stamp of an announce at the instant t, if it needs nothing else. It reads no clock.
-func (c *clock) plainStampOf(t time.Time) (tick, bool) {
-	until := c.plainUntil.Load()
-	stamp := c.tickOf(int64(t.Sub(c.base)), c.awayNS.Load())
-	return stamp, stamp < until
-}
-
 // stampOf is the stamp of an announce at the instant t; one in the future counts as now.
 func (c *clock) stampOf(t time.Time, now tick) tick {
-	return min(c.tickOf(int64(t.Sub(c.base)), c.awayNS.Load()), now)
+	return saturatingSub(now, tick(c.announcing.ageOf(t, time.Duration(c.readNS()))/time.Millisecond))
+}
+
+// setAway publishes the time that the wheel's is behind the clock.
+func (c *clock) setAway(ns int64) {
+	c.awayNS.Store(ns)
+	c.shiftNS.Store(uint64(int64(epoch)*tickNS + tickNS - 1 - ns))
 }
 
 // hear notes that somebody was heard at stamp, and that stamps of the same second are plain from now on.
@@ -199,8 +196,10 @@ func (l *looker) look(c *clock, idle bool) tick {
 }
 
 func (l *looker) raise(c *clock, excess int64, idle bool) {
+	c.raisedBy.Store(uint64(excess))
+	c.raised.Store(uint64(l.now + l.awayNS))
 	l.awayNS += excess
-	c.awayNS.Store(l.awayNS)
+	c.setAway(l.awayNS)
 	if idle {
 		return
 	}

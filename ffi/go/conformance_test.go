@@ -135,10 +135,18 @@ func (t *tracedWheel) number(op traceLine, key string) uint64 {
 	return n
 }
 
-// heardAt is the instant of an age on the manual clock.
+// heardAt is the instant of an age on the manual clock. Ages are wheel time, instants are not: before the last late look, wheel
+// time was ahead of what it would be today.
 func (t *tracedWheel) heardAt(age uint64) time.Time {
-	return time.UnixMilli(t.clockMS - int64(age))
+	at := time.UnixMilli(t.clockMS - int64(age))
+	a := t.wheel.core.(interface{ stamps() *announcing }).stamps()
+	if raised := time.Unix(0, int64(a.raised.Load())); at.Before(raised) {
+		return at.Add(-time.Duration(a.raisedBy.Load()))
+	}
+	return at
 }
+
+func (p *pure) stamps() *announcing { return &p.clock.announcing }
 
 func (t *tracedWheel) perform(op traceLine) told {
 	id, err := hex.DecodeString(op.fields["id"])

@@ -10,10 +10,11 @@ import (
 //
 // What a renew touches comes first, so that it costs one cache line: with very many hosts that is what it costs.
 type host struct {
-	core   backend
-	handle uint64
-	// record is where the native backend has the next two; nil if they are not to be touched.
+	// record is where the native backend has truth and armed; nil if they are here.
 	record *record
+	// announcing is nil if every renew is the backend's.
+	announcing *announcing
+	handle     uint64
 	// truth is a word: last announce, interval and phase. The backend in Go has it here; as each incarnation has its own, no
 	// word of one can be taken for one of another.
 	truth atomic.Uint64
@@ -21,7 +22,8 @@ type host struct {
 	// lock.
 	armed atomic.Uint64
 
-	id string
+	core backend
+	id   string
 	// owner is the *Member[V] around the host.
 	owner any
 	*pureHost
@@ -63,6 +65,12 @@ type record struct {
 	generation   atomic.Uint32
 	_            [20]byte
 }
+
+// index is the number of the record.
+func (h *host) index() uint32 { return uint32(h.handle) }
+
+// generation tells the incarnations in one record apart.
+func (h *host) generation() uint32 { return uint32(h.handle >> 32) }
 
 // stage says what an outstanding leave waits for.
 type stage uint8

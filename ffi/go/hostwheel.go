@@ -382,14 +382,30 @@ func (w *Wheel[V]) Advance(now time.Duration) (int, error) {
 // allocates nothing.
 //
 // Errors: ErrStale, ErrTaken, ErrClosed.
-func (m *Member[V]) Renew() error { return m.host.core.renew(&m.host) }
+func (m *Member[V]) Renew() error {
+	if h := &m.host; h.announcing != nil && h.renewNow(anyCadence) {
+		return nil
+	}
+	return m.touch(call{})
+}
+
+// touch announces the host in a form that is not the usual one.
+func (m *Member[V]) touch(c call) error {
+	_, err := m.host.core.touch(&m.host, c)
+	return err
+}
 
 // RenewAt is Renew for a host that was heard at t. It reads no clock (but once a second), so a caller who hears many hosts
 // at a time reads it once for all. News from before the last announce changes nothing; an instant in the future counts as
 // now, to within a second.
 //
 // Errors: ErrStale, ErrTaken, ErrClosed.
-func (m *Member[V]) RenewAt(t time.Time) error { return m.host.core.renewAt(&m.host, t) }
+func (m *Member[V]) RenewAt(t time.Time) error {
+	if h := &m.host; h.announcing != nil && h.renewAt(t) {
+		return nil
+	}
+	return m.touch(call{dated: true, at: t})
+}
 
 // AnnounceAt says that the host was heard at t and what its interval is from now on, as Announce does.
 //
@@ -398,8 +414,7 @@ func (m *Member[V]) AnnounceAt(t time.Time, interval time.Duration) error {
 	if err := checkInterval(interval); err != nil {
 		return err
 	}
-	_, err := m.host.core.touch(&m.host, call{dated: true, at: t, sets: true, interval: interval})
-	return err
+	return m.touch(call{dated: true, at: t, sets: true, interval: interval})
 }
 
 // Leave removes the host that says goodbye at once. It fires no event.

@@ -17,12 +17,6 @@ type members struct {
 
 type page [pageSize]atomic.Pointer[host]
 
-// index is the number of the record.
-func (h *host) index() uint32 { return uint32(h.handle) }
-
-// generation tells the incarnations in one record apart.
-func (h *host) generation() uint32 { return uint32(h.handle >> 32) }
-
 func (m *members) at(index uint32) *atomic.Pointer[host] {
 	pages := m.pages.Load()
 	if number := int(index >> pageBits); pages != nil && number < len(*pages) {

@@ -21,7 +21,7 @@ const nativeBuilt = true
 // core is the backend in Rust. The library has the hosts, by record; their members stay here, found by the record's number.
 //
 // A renew makes no call in the usual case: it swaps the word in the library's record, with the steps of the library's own
-// renew. See [core.renewPlainly].
+// renew. See [host.renewNow].
 type core struct {
 	settings
 	wheel *native.Wheel
@@ -31,15 +31,9 @@ type core struct {
 	// registering is held from a registration in the library until its host is in both.
 	registering sync.Mutex
 
-	// plain says that the layout of the library's memory is known, and its clock is the system's.
-	plain   bool
+	announcing announcing
+	// records is where the library has them; nil if renews are calls.
 	records unsafe.Pointer
-	// shift makes a stamp of a reading of CLOCK_MONOTONIC; until is the bound of plain stamps. In the library's memory.
-	shift, until *atomic.Uint64
-	watch        watch
-	// baseNS is what CLOCK_MONOTONIC read when the watch began, or a little more.
-	baseNS uint64
-
 	// manualNS is the manual clock.
 	manualNS atomic.Int64
 	// file is the descriptor that is readable while events wait, as Run's own; nil while it does not run.
@@ -71,26 +65,33 @@ func newNative(s settings) (backend, error) {
 	return n, nil
 }
 
-// learnLayout finds out where a renew has to look, and what the library's clock reads when ours reads base. Without it every
-// renew is a call.
+// learnLayout finds out where a renew has to look, and what the library's clock reads when ours does. Without it every renew
+// is a call.
 func (n *core) learnLayout() {
-	n.watch.init(time.Now())
+	a := &n.announcing
+	a.manual, a.keeps = n.manual, n.wheel
+	a.watch.init(time.Now())
+	if n.manual {
+		a.watch.base = time.Unix(0, 0)
+	}
 	narrowest := time.Duration(1<<63 - 1)
 	for range 16 {
-		before := time.Since(n.watch.base)
+		before := time.Since(a.watch.base)
 		layout, ok := n.wheel.Layout()
-		width := time.Since(n.watch.base) - before
+		width := time.Since(a.watch.base) - before
 		if !ok || !isKnown(layout) {
+			a.raised, a.raisedBy = new(atomic.Uint64), new(atomic.Uint64)
 			return
 		}
-		n.records = layout.Records
-		n.shift, n.until = (*atomic.Uint64)(layout.ShiftNS), (*atomic.Uint64)(layout.PlainUntil)
-		if width < narrowest {
+		a.shift, a.until = (*atomic.Uint64)(layout.ShiftNS), (*atomic.Uint64)(layout.PlainUntil)
+		a.raised, a.raisedBy = (*atomic.Uint64)(layout.RaisedNS), (*atomic.Uint64)(layout.RaisedByNS)
+		a.openNS = layout.BaseNS
+		if !n.manual && width < narrowest {
 			// Our clock read at least before when the library's did: so a stamp may be late by the width, and is never early.
-			narrowest, n.baseNS = width, layout.ReadingNS-uint64(before)
+			narrowest, a.baseNS = width, layout.ReadingNS-uint64(before)
+			n.records = layout.Records
 		}
 	}
-	n.plain = !n.manual
 }
 
 // isKnown says whether the library's records look as record does.
@@ -152,83 +153,17 @@ func (n *core) check(code native.Code) error {
 	}
 }
 
-func (n *core) renew(h *host) error {
-	if n.renewNow(h, anyCadence) {
-		return nil
-	}
-	return n.call(h, 0)
-}
-
-// renewNow renews a host that has a certain interval, if that needs no call; false if it does.
-func (n *core) renewNow(h *host, c cadence) bool {
-	r := h.record
-	if r == nil {
-		return false
-	}
-	// The order is: bound, shift, watch, word, generation, swap. The bound, and the shift that makes a stamp of what the watch
-	// tells, are not newer than that; and a stamp that is older than the word's changes nothing.
-	until := n.until.Load()
-	shift := n.shift.Load()
-	stamp := (n.baseNS + n.watch.since(shift) + shift) / uint64(tickNS)
-	w := word(r.truth.Load())
-	return stamp < until && r.generation.Load() == h.generation() && (c == anyCadence || c == w.cadence()) &&
-		n.renewPlainly(r, w, stamp)
-}
-
-func (n *core) renewAt(h *host, t time.Time) error {
-	if r := h.record; r != nil {
-		w := word(r.truth.Load())
-		if r.generation.Load() == h.generation() {
-			until := n.until.Load()
-			shift := n.shift.Load()
-			stamp := (n.baseNS + uint64(t.Sub(n.watch.base)) + shift) / uint64(tickNS)
-			if stamp < until && n.renewPlainly(r, w, stamp) {
-				return nil
-			}
-		}
-	}
-	return n.call(h, n.ageOf(t))
-}
-
-// renewPlainly renews a host in the usual case: it is live, and the thread need not look at it sooner than it planned. False:
-// it was not live, or was not renewed, or the library has to be told.
-//
-// w was loaded before the generation was compared, so a swap that succeeds proves that this was the word of that incarnation:
-// no word occurs in two. Swap and loads are sequentially consistent: either the thread's look at the word, after it stored
-// armed, sees the new one, or we see what it armed.
-func (n *core) renewPlainly(r *record, w word, stamp tick) bool {
-	heard, news, ok := w.renewed(stamp)
-	if !ok || news && !r.truth.CompareAndSwap(uint64(w), uint64(heard)) {
-		return false
-	}
-	early := stamp+heard.ttlFloor() < r.armed.Load()
-	// The memory is the library's for as long as the wheel can be reached.
-	runtime.KeepAlive(n.wheel)
-	return !early
-}
-
-// call renews a host through the library.
-func (n *core) call(h *host, age time.Duration) error {
-	_, code := n.wheel.Renew(h.handle, age)
-	return n.check(code)
-}
-
-// ageOf is how long ago an instant was; one in the future is now.
-func (n *core) ageOf(t time.Time) time.Duration {
-	if n.manual {
-		return max(time.Duration(n.manualNS.Load())-t.Sub(time.Unix(0, 0)), 0)
-	}
-	return max(time.Since(t), 0)
-}
-
+// ageIn is how long ago the host of an announce was heard.
 func (n *core) ageIn(c call) time.Duration {
 	switch {
 	case !c.dated:
 		return 0
 	case c.at.IsZero():
 		return lengthOf(c.age)
+	case n.manual:
+		return n.announcing.ageOf(c.at, time.Duration(n.manualNS.Load()))
 	default:
-		return n.ageOf(c.at)
+		return n.announcing.ageOf(c.at, time.Since(n.announcing.watch.base))
 	}
 }
 
@@ -248,8 +183,7 @@ func (n *core) hear(id string, c call) (*host, Outcome, bool) {
 	}
 	if !c.dated {
 		// In its usual form the announce is a renew: the interval is the one that it was.
-		cadence, clamped := n.clamp(c.interval)
-		if !clamped && n.renewNow(h, cadence) {
+		if cadence, clamped := n.clamp(c.interval); !clamped && h.announcing != nil && h.renewNow(cadence) {
 			return h, Renewed, true
 		}
 	}
@@ -270,7 +204,8 @@ func (n *core) register(id string, c call, fresh func() *host) (*host, Outcome, 
 	}
 	h := fresh()
 	h.handle = handle
-	if n.plain {
+	if n.records != nil {
+		h.announcing = &n.announcing
 		h.record = (*record)(unsafe.Add(n.records, uintptr(h.index())*unsafe.Sizeof(record{})))
 	}
 	n.members.put(h)
@@ -307,7 +242,7 @@ func (n *core) phase(h *host) phase {
 	if r := h.record; r != nil {
 		w := word(r.truth.Load())
 		current := r.generation.Load() == h.generation()
-		runtime.KeepAlive(n.wheel)
+		runtime.KeepAlive(h)
 		if !current {
 			return freed
 		}
@@ -372,7 +307,7 @@ func (n *core) stats() Stats {
 		Rescues: out.Rescues, Sweeps: out.Sweeps, Superseded: out.Superseded, Clamps: out.Clamps,
 		Outstanding: out.Outstanding, Waiting: out.Waiting,
 		Silence: time.Duration(out.SilenceNS), Silences: out.Silences, Brake: time.Duration(out.BrakeNS),
-		Away: time.Duration(out.AwayNS), Now: time.Duration(out.NowNS), Margin: time.Duration(out.MarginNS) + n.watch.margin(),
+		Away: time.Duration(out.AwayNS), Now: time.Duration(out.NowNS), Margin: time.Duration(out.MarginNS) + n.announcing.watch.margin(),
 		Visits: out.Visits, WakeUps: out.WakeUps, Lateness: out.Lateness,
 		LatenessSum: time.Duration(out.LatenessSumNS), LatenessMax: time.Duration(out.LatenessMaxNS),
 		Records: out.Records,

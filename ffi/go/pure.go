@@ -93,38 +93,6 @@ func (p *pure) close() {
 	})
 }
 
-func (p *pure) renew(h *host) error {
-	// The order is: word, clock, swap. A clock read before the word could overwrite a newer announce with an older time.
-	w := h.word()
-	if stamp, ok := p.clock.plainStamp(); ok && p.renewPlainly(h, w, stamp) {
-		return nil
-	}
-	_, err := p.touch(h, call{})
-	return err
-}
-
-func (p *pure) renewAt(h *host, t time.Time) error {
-	w := h.word()
-	if stamp, ok := p.clock.plainStampOf(t); ok && p.renewPlainly(h, w, stamp) {
-		return nil
-	}
-	_, err := p.touch(h, call{dated: true, at: t})
-	return err
-}
-
-// renewPlainly renews a host in the usual case: it is live. False: nothing was done.
-func (p *pure) renewPlainly(h *host, w word, stamp tick) bool {
-	heard, news, ok := w.renewed(stamp)
-	if !ok || news && !h.swap(w, heard) {
-		return false
-	}
-	// Of a host that was heard later than this already, less than its TTL is asked for: too often, never too rarely.
-	if stamp+heard.ttlFloor() < h.armed.Load() {
-		p.reportEarly(h, heard)
-	}
-	return true
-}
-
 func (p *pure) phase(h *host) phase { return h.word().phase() }
 
 func (p *pure) touch(h *host, c call) (Outcome, error) {
@@ -225,9 +193,7 @@ func (p *pure) hear(id string, c call) (*host, Outcome, bool) {
 	}
 	if !c.dated {
 		// In its usual form the announce is a renew: the interval is the one that it was.
-		w := h.word()
-		cadence, clamped := p.clamp(c.interval)
-		if stamp, ok := p.clock.plainStamp(); ok && cadence == w.cadence() && !clamped && p.renewPlainly(h, w, stamp) {
+		if cadence, clamped := p.clamp(c.interval); !clamped && h.renewNow(cadence) {
 			return h, Renewed, true
 		}
 	}
@@ -262,7 +228,7 @@ func (p *pure) register(id string, c call, fresh func() *host) (*host, Outcome, 
 	now := p.clock.stamp()
 	stamp := p.stampOf(c, now)
 	h := fresh()
-	h.handle = p.handles.take()
+	h.handle, h.announcing = p.handles.take(), &p.clock.announcing
 	h.bornLate = now-stamp >= p.ttl(cadence)
 	h.armed.Store(never)
 	w := newWord(max(stamp, 1), cadence, live)
@@ -389,5 +355,6 @@ func (p *pure) stats() Stats {
 	s.Brake = time.Duration(p.brakeTicks) * time.Millisecond
 	s.Away = time.Duration(p.looker.missedNS)
 	s.Now = time.Duration(p.clock.nowNS())
+	s.Margin = p.clock.announcing.watch.margin()
 	return s
 }

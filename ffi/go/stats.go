@@ -50,7 +50,7 @@ type Stats struct {
 	Away time.Duration
 	// Now is wheel time since New.
 	Now time.Duration
-	// Margin is what stamps are raised by for a coarse clock; 0 in the pure backend.
+	// Margin is by how much a stamp may be later than the announce.
 	Margin time.Duration
 	// Visits is the number of records that the observer looked at.
 	Visits uint64

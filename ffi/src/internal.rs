@@ -21,9 +21,12 @@ pub struct hostwheel_internal_layout_t {
     generation: u32,
     reserved: u32,
     reading_ns: u64,
+    base_ns: u64,
     records: *const c_void,
     shift_ns: *const c_void,
     plain_until: *const c_void,
+    raised_ns: *const c_void,
+    raised_by_ns: *const c_void,
 }
 
 /// Fills the layout, which must be `size` bytes long.
@@ -52,9 +55,12 @@ pub unsafe extern "C" fn hostwheel_internal_layout(
             generation: layout.generation as u32,
             reserved: 0,
             reading_ns: layout.reading_ns,
+            base_ns: layout.base_ns,
             records: layout.records.cast(),
             shift_ns: layout.shift_ns.cast(),
             plain_until: layout.plain_until.cast(),
+            raised_ns: layout.raised_ns.cast(),
+            raised_by_ns: layout.raised_by_ns.cast(),
         };
         // SAFETY: not NULL, and the caller's to write to.
         unsafe { out.write(layout) };

@@ -21,8 +21,10 @@ import (
 func main() {
 	sizes := flag.String("hosts", "10000,100000,1000000", "fleet sizes")
 	rounds := flag.Int("rounds", 5, "rounds; each measures every subject once")
+	only := flag.String("only", "", "only subjects with this in their name")
 	life := flag.Duration("life", 5*time.Minute, "how long the native wheel of the largest fleet lives; 0: not at all")
 	flag.Parse()
+	subjects = slices.DeleteFunc(subjects, func(s subject) bool { return !strings.Contains(s.name, *only) })
 	fmt.Printf("%s, %d processors\n", runtime.Version(), runtime.GOMAXPROCS(0))
 	largest := 0
 	var scan float64
@@ -35,7 +37,10 @@ func main() {
 		results := measureAll(hosts, *rounds)
 		report(hosts, results)
 		if hosts > largest {
-			largest, scan = hosts, results["scan"].median(ofTime)*float64(hosts)
+			largest, scan = hosts, 0
+			if scans := results["scan"]; len(scans) > 0 {
+				scan = scans.median(ofTime) * float64(hosts)
+			}
 		}
 	}
 	if *life > 0 {
@@ -110,7 +115,7 @@ func report(hosts int, results map[string]samples) {
 			results[s.name].median(ofAllocations))
 	}
 	for _, r := range ratios {
-		if len(results[r.of]) == 0 {
+		if len(results[r.of]) == 0 || len(results[r.to]) == 0 {
 			continue
 		}
 		ratio := results[r.of].median(ofTime) / results[r.to].median(ofTime)

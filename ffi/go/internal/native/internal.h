@@ -8,8 +8,8 @@
 
 typedef struct {
   uint32_t version, record_size, word, armed, generation, reserved;
-  uint64_t reading_ns;
-  const void *records, *shift_ns, *plain_until;
+  uint64_t reading_ns, base_ns;
+  const void *records, *shift_ns, *plain_until, *raised_ns, *raised_by_ns;
 } hostwheel_internal_layout_t;
 
 int32_t hostwheel_internal_layout(hostwheel_t *wheel, hostwheel_internal_layout_t *out, size_t size);

@@ -274,8 +274,11 @@ func (w *Wheel) Layout() (Layout, bool) {
 		Armed:      uintptr(out.armed),
 		Generation: uintptr(out.generation),
 		ReadingNS:  uint64(out.reading_ns),
+		BaseNS:     uint64(out.base_ns),
 		Records:    unsafe.Pointer(out.records),
 		ShiftNS:    unsafe.Pointer(out.shift_ns),
 		PlainUntil: unsafe.Pointer(out.plain_until),
+		RaisedNS:   unsafe.Pointer(out.raised_ns),
+		RaisedByNS: unsafe.Pointer(out.raised_by_ns),
 	}, true
 }

@@ -75,7 +75,7 @@ type Stats struct {
 // Layout is where a wheel keeps what a renew touches: see ffi/src/internal.rs and src/internal.rs of the repository. The
 // addresses are good for as long as the Wheel can be reached.
 type Layout struct {
-	RecordSize, Word, Armed, Generation uintptr
-	ReadingNS                           uint64
-	Records, ShiftNS, PlainUntil        unsafe.Pointer
+	RecordSize, Word, Armed, Generation                uintptr
+	ReadingNS, BaseNS                                  uint64
+	Records, ShiftNS, PlainUntil, RaisedNS, RaisedByNS unsafe.Pointer
 }
