@@ -1,8 +1,10 @@
 package hostwheel
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // host is one incarnation of a host, without its value: what all backends know of it, and what one of them does. It is made
@@ -15,6 +17,7 @@ type host struct {
 	// announcing is nil if every renew is the backend's.
 	announcing *announcing
 	handle     uint64
+	id         string
 	// truth is a word: last announce, interval and phase. The backend in Go has it here; as each incarnation has its own, no
 	// word of one can be taken for one of another.
 	truth atomic.Uint64
@@ -23,7 +26,6 @@ type host struct {
 	armed atomic.Uint64
 
 	core backend
-	id   string
 	// owner is the *Member[V] around the host.
 	owner any
 	*pureHost
@@ -33,19 +35,19 @@ type host struct {
 type pureHost struct {
 	// Under the wheel's lock.
 	list     *list
-	position int
+	position int32
 	// counted is the cadence by which the host is counted, and 1; 0 if it is not.
 	counted cadence
-	// suspected: the suspect event was made, and no recovered event.
-	suspected bool
-	// untold counts suspect events that the consumer has not seen yet.
-	untold int
-	// bornLate: it was registered with an age that its TTL did not survive. Nobody is late who could not be in time.
-	bornLate bool
 	// held since a tick, though it is due; 0 if it is not.
 	held tick
 	// handout is what is known of the leave; nil if there is none.
 	handout *handout
+	// untold counts suspect events that the consumer has not seen yet.
+	untold int32
+	// suspected: the suspect event was made, and no recovered event.
+	suspected bool
+	// bornLate: it was registered with an age that its TTL did not survive. Nobody is late who could not be in time.
+	bornLate bool
 
 	// Under the lock of the marks.
 	marked bool
@@ -64,6 +66,31 @@ type record struct {
 	_            [24]byte
 	generation   atomic.Uint32
 	_            [20]byte
+}
+
+// idRoom is the room for an id that is not too long, right before its host: so that a look-up that has found a host by its hash
+// fetches both at once.
+type idRoom [64]byte
+
+// setID keeps a copy of the id, which may be part of something large.
+func (h *host) setID(id string, room *idRoom) {
+	if len(id) > len(room) {
+		h.id = strings.Clone(id)
+		return
+	}
+	// Nobody writes there again.
+	copy(room[:], id)
+	h.id = unsafe.String(&room[0], len(id))
+}
+
+// is says whether the host has an id.
+func (h *host) is(id string) bool {
+	if len(id) > len(idRoom{}) {
+		return h.id == id
+	}
+	// As h.id == id; but where its bytes are need not be loaded first.
+	room := (*idRoom)(unsafe.Add(unsafe.Pointer(h), -int(unsafe.Sizeof(idRoom{}))))
+	return len(h.id) == len(id) && unsafe.String(&room[0], len(id)) == id
 }
 
 // index is the number of the record.

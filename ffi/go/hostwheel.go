@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,9 +113,8 @@ func (w *Wheel[V]) announce(id string, c call, v V) (*Member[V], Outcome, error)
 // register is a function of its own so that its closure is not paid for by announces of known hosts.
 func (w *Wheel[V]) register(id string, c call, v V) (*Member[V], Outcome, error) {
 	h, outcome, err := w.core.register(id, c, func() *host {
-		m := newMember(w.core.kind(), v)
-		// The id may be part of something large.
-		m.host.core, m.host.id, m.host.owner = w.core, strings.Clone(id), m
+		m := newMember(w.core.kind(), id, v)
+		m.host.core, m.host.owner = w.core, m
 		return &m.host
 	})
 	if err != nil {
@@ -125,16 +123,26 @@ func (w *Wheel[V]) register(id string, c call, v V) (*Member[V], Outcome, error)
 	return memberOf[V](h), outcome, nil
 }
 
-// newMember makes a member, with what the backend in Go needs in the same piece of memory.
-func newMember[V any](kind Backend, v V) *Member[V] {
-	if kind != Pure {
-		return &Member[V]{value: v}
+// newMember makes a member, with room for its id and what the backend in Go needs in the same piece of memory. The id and what
+// an announce touches of the host get a cache line each: their sizes, if V is a pointer, make whole lines.
+func newMember[V any](kind Backend, id string, v V) *Member[V] {
+	if kind == Pure {
+		whole := &struct {
+			room   idRoom
+			member Member[V]
+			pure   pureHost
+			_      [40]byte
+		}{member: Member[V]{value: v}}
+		whole.member.host.pureHost = &whole.pure
+		whole.member.host.setID(id, &whole.room)
+		return &whole.member
 	}
 	whole := &struct {
+		room   idRoom
 		member Member[V]
-		pure   pureHost
+		_      [24]byte
 	}{member: Member[V]{value: v}}
-	whole.member.host.pureHost = &whole.pure
+	whole.member.host.setID(id, &whole.room)
 	return &whole.member
 }
 

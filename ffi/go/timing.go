@@ -29,7 +29,7 @@ type list struct {
 
 // put appends a host that is in no list.
 func (l *list) put(h *host) {
-	h.list, h.position = l, len(l.hosts)
+	h.list, h.position = l, int32(len(l.hosts))
 	l.hosts = append(l.hosts, h)
 }
 

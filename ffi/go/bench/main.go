@@ -83,28 +83,38 @@ func measureAll(hosts, rounds int) map[string]samples {
 	return results
 }
 
-// callsAtLeast is how many calls a sample has, so that small fleets are measured as long as large ones.
-const callsAtLeast = 1_000_000
+const (
+	// callsAtLeast is how many calls a sample has, so that small fleets are measured as long as large ones.
+	callsAtLeast = 1_000_000
+	// collections is how often the garbage of a sample is collected before it ends, if its calls make any: that is part of
+	// what they cost.
+	collections = 2
+)
 
 func measure(fleet *fleet, s subject) sample {
 	call, end := s.open(fleet)
 	defer end()
-	passes := max(callsAtLeast/len(fleet.ids), 1)
-	if s.passes > 0 {
-		passes = s.passes
-	}
 	call() // once before it counts
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	start := time.Now()
-	for range passes {
-		call()
+	var took time.Duration
+	calls := 0
+	for calls == 0 || !s.once && !enough(calls, &before, &after) {
+		start := time.Now()
+		for pass := 0; pass == 0 || !s.once && pass*len(fleet.ids) < callsAtLeast; pass++ {
+			call()
+			calls += len(fleet.ids)
+		}
+		took += time.Since(start)
+		runtime.ReadMemStats(&after)
 	}
-	took := time.Since(start)
-	runtime.ReadMemStats(&after)
-	calls := float64(passes * len(fleet.ids))
-	return sample{float64(took) / calls, float64(after.Mallocs-before.Mallocs) / calls}
+	return sample{float64(took) / float64(calls), float64(after.Mallocs-before.Mallocs) / float64(calls)}
+}
+
+func enough(calls int, before, after *runtime.MemStats) bool {
+	garbage := after.Mallocs-before.Mallocs > uint64(calls)/2
+	return !garbage || after.NumGC-before.NumGC >= collections
 }
 
 func report(hosts int, results map[string]samples) {

@@ -38,8 +38,8 @@ func newFleet(hosts int) *fleet {
 // subject is something whose cost is measured.
 type subject struct {
 	name, what string
-	// passes over the fleet per sample; 0: as many as make a million calls.
-	passes int
+	// once: one pass over the fleet is enough.
+	once bool
 	// open makes it for a fleet; call announces every host once.
 	open func(f *fleet) (call, end func())
 }
@@ -95,7 +95,7 @@ var ratios = []ratio{
 }
 
 var subjects = append([]subject{
-	{"store", "store of time.Now() in an atomic.Pointer[time.Time]", 0, func(f *fleet) (func(), func()) {
+	{"store", "store of time.Now() in an atomic.Pointer[time.Time]", false, func(f *fleet) (func(), func()) {
 		hosts, _ := newToday(f)
 		return func() {
 			for _, h := range hosts {
@@ -103,7 +103,7 @@ var subjects = append([]subject{
 			}
 		}, nothing
 	}},
-	{"load", "sync.Map load by id + that store", 0, func(f *fleet) (func(), func()) {
+	{"load", "sync.Map load by id + that store", false, func(f *fleet) (func(), func()) {
 		_, byID := newToday(f)
 		return func() {
 			for _, id := range f.ids {
@@ -113,7 +113,7 @@ var subjects = append([]subject{
 			}
 		}, nothing
 	}},
-	{"scan", "scan of a sync.Map that compares time.Since, per host", 1, func(f *fleet) (func(), func()) {
+	{"scan", "scan of a sync.Map that compares time.Since, per host", true, func(f *fleet) (func(), func()) {
 		_, byID := newToday(f)
 		gone := 0
 		return func() {
@@ -125,7 +125,7 @@ var subjects = append([]subject{
 			})
 		}, nothing
 	}},
-	{"timer", "time.Timer.Reset", 0, func(f *fleet) (func(), func()) {
+	{"timer", "time.Timer.Reset", false, func(f *fleet) (func(), func()) {
 		timers := make([]*time.Timer, len(f.stored))
 		for i := range timers {
 			timers[i] = time.AfterFunc(2*interval, nothing)
@@ -144,7 +144,7 @@ var subjects = append([]subject{
 				}
 			}
 	}},
-	{"otter", "otter v2 SetExpiresAfter by id", 0, func(f *fleet) (func(), func()) {
+	{"otter", "otter v2 SetExpiresAfter by id", false, func(f *fleet) (func(), func()) {
 		cache := otter.Must(&otter.Options[string, *today]{
 			ExpiryCalculator: otter.ExpiryWriting[string, *today](2 * interval),
 		})
@@ -157,7 +157,7 @@ var subjects = append([]subject{
 			}
 		}, func() { cache.StopAllGoroutines() }
 	}},
-	{"ttlcache", "ttlcache v3 Touch by id", 0, func(f *fleet) (func(), func()) {
+	{"ttlcache", "ttlcache v3 Touch by id", false, func(f *fleet) (func(), func()) {
 		cache := ttlcache.New(ttlcache.WithTTL[string, *today](2 * interval))
 		for _, id := range f.stored {
 			cache.Set(id, &today{id: id}, ttlcache.DefaultTTL)

@@ -61,7 +61,7 @@ func wheelSubjects() []subject {
 	var all []subject
 	for _, backend := range backends() {
 		on := func(name, what string, call func(r *running, f *fleet)) {
-			all = append(all, subject{fmt.Sprint(backend, " ", name), fmt.Sprint("hostwheel, ", backend, ": ", what), 0,
+			all = append(all, subject{fmt.Sprint(backend, " ", name), fmt.Sprint("hostwheel, ", backend, ": ", what), false,
 				func(f *fleet) (func(), func()) {
 					r := run(backend, f)
 					return func() { call(r, f) }, r.end
