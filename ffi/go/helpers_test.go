@@ -63,6 +63,14 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// noted is must for goroutines other than the test's own.
+func noted(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // wants compares an error with the one that the documentation names.
 func wants(t testing.TB, what string, got, want error) {
 	t.Helper()
