@@ -21,6 +21,7 @@ func inBubble(t *testing.T, c config, test func(t *testing.T, w *wheel, start ti
 		w, err := hostwheel.New(c)
 		must(t, err)
 		ended := run(context.Background(), w)
+		defer w.Close()
 		synctest.Wait()
 		test(t, w, time.Now())
 		must(t, w.Close())
@@ -42,6 +43,18 @@ func recorder(c *config, log chan told) {
 	c.Leave = func(e *event) hostwheel.Verdict { note(e); return hostwheel.Done }
 }
 
+// next waits for the next that is told: a day of the bubble, which is no time.
+func next(t *testing.T, log chan told) told {
+	t.Helper()
+	select {
+	case found := <-log:
+		return found
+	case <-time.After(24 * time.Hour):
+		t.Fatal("nothing is told any more")
+		return told{}
+	}
+}
+
 func TestInABubbleHostsExpireExactlyAtTTLAndGrace(t *testing.T) {
 	for _, watchdog := range []time.Duration{0, hostwheel.Off, 100 * ms, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -51,6 +64,7 @@ func TestInABubbleHostsExpireExactlyAtTTLAndGrace(t *testing.T) {
 			w, err := hostwheel.New(c)
 			must(t, err)
 			ended := run(context.Background(), w)
+			defer w.Close() // a bubble does not end before its goroutines do, also if the test fails
 			_, _, err = w.Announce("a", 10*sec, "")
 			must(t, err)
 			time.Sleep(5 * sec)
@@ -64,7 +78,7 @@ func TestInABubbleHostsExpireExactlyAtTTLAndGrace(t *testing.T) {
 				{"suspect b", 6*sec + 2468*ms}, {"leave b", 6*sec + 3702*ms}, {"suspect a", 20 * sec}, {"leave a", 30 * sec},
 				{"suspect c", 5*sec + time.Hour}, {"leave c", 20*sec + time.Hour},
 			} {
-				equal(t, "told", <-log, want)
+				equal(t, "told", next(t, log), want)
 			}
 			stats := w.Stats()
 			if stats.LatenessMax != 0 || stats.Away != 0 || stats.Live != 0 {
@@ -140,10 +154,11 @@ func TestInABubbleRetriesComeAtTheirMoment(t *testing.T) {
 		w, err := hostwheel.New(c)
 		must(t, err)
 		ended := run(context.Background(), w)
+		defer w.Close()
 		_, _, err = w.Announce("a", sec, "")
 		must(t, err)
 		for i, at := range []time.Duration{3 * sec, 4 * sec, 4*sec + 90*time.Minute} {
-			equal(t, "told", <-log, told{fmt.Sprint("leave a ", i+1), at})
+			equal(t, "told", next(t, log), told{fmt.Sprint("leave a ", i+1), at})
 		}
 		synctest.Wait()
 		must(t, w.Close())
@@ -158,6 +173,7 @@ func TestInABubbleTheTimeBetweenTwoRunsCountsAgainstNobody(t *testing.T) {
 		recorder(&c, log)
 		w, err := hostwheel.New(c)
 		must(t, err)
+		defer w.Close()
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := run(ctx, w)
 		_, _, err = w.Announce("a", 10*sec, "")
@@ -167,12 +183,39 @@ func TestInABubbleTheTimeBetweenTwoRunsCountsAgainstNobody(t *testing.T) {
 		wants(t, "Run", <-ended, context.Canceled)
 		time.Sleep(24 * time.Hour)
 		ended = run(context.Background(), w)
-		first := <-log
+		first := next(t, log)
 		// Between them less than one look counts: half of MinInterval, and a quarter of slack.
 		if over := first.at - 24*time.Hour; first.what != "suspect a" || over < 19*sec || over > 20*sec {
 			t.Errorf("%+v", first)
 		}
 		must(t, w.Close())
 		must(t, <-ended)
+	})
+}
+
+func TestInABubbleNobodyLeavesWhileItsSuspectEventIsBeingAnswered(t *testing.T) {
+	var answers, leaves atomic.Int64
+	c := config{
+		Suspect: func(e *event) {
+			// A probe that takes much longer than the grace, and finds the host alive at last.
+			if answers.Add(1) == 1 {
+				time.Sleep(time.Hour)
+				noted(t, e.Member.RenewAt(time.Now()))
+			}
+		},
+		Leave: func(*event) hostwheel.Verdict { leaves.Add(1); return hostwheel.Done },
+	}
+	inBubble(t, c, func(t *testing.T, w *wheel, _ time.Time) {
+		m, _, err := w.Announce("a", 10*sec, "")
+		must(t, err)
+		time.Sleep(30 * time.Minute)
+		equal(t, "suspect", m.Suspect(), true)
+		time.Sleep(30*time.Minute + 20*sec)
+		synctest.Wait()
+		equal(t, "left while it was probed", leaves.Load(), 0)
+		time.Sleep(30 * sec)
+		synctest.Wait()
+		equal(t, "left in the end", leaves.Load(), 1)
+		equal(t, "suspect events", answers.Load(), 2)
 	})
 }

@@ -217,7 +217,7 @@ func TestEventsOfOneHostComeOneAtATimeAndInOrderWhileOthersGoOn(t *testing.T) {
 		inside, most, over := map[uint64]bool{}, 0, 0
 		last := map[uint64]hostwheel.Event[string]{}
 		var left, suspects atomic.Int64
-		slow := func(e *event) {
+		slow := func(e *event, meanwhile func()) {
 			mu.Lock()
 			if inside[e.Handle()] {
 				t.Errorf("two events of %s at a time", e.ID())
@@ -233,6 +233,7 @@ func TestEventsOfOneHostComeOneAtATimeAndInOrderWhileOthersGoOn(t *testing.T) {
 			}
 			last[e.Handle()] = *e
 			mu.Unlock()
+			meanwhile()
 			time.Sleep(2 * ms)
 			mu.Lock()
 			delete(inside, e.Handle())
@@ -243,15 +244,16 @@ func TestEventsOfOneHostComeOneAtATimeAndInOrderWhileOthersGoOn(t *testing.T) {
 			Backend: backend, Workers: workers, MinInterval: ms, Grace: 10 * ms, Watchdog: 50 * ms,
 			SilenceExpected: -1, Brake: hostwheel.Brake{Off: true},
 			Suspect: func(e *event) {
-				slow(e)
-				// One half is vouched for a few times, so that there are recoveries.
-				if n := suspects.Add(1); n < 3*hosts && n%2 == 0 {
-					_ = e.Member.Renew()
-				}
+				slow(e, func() {
+					// One half is vouched for a few times: that they recovered is known long before this callback ends.
+					if n := suspects.Add(1); n < 3*hosts && n%2 == 0 {
+						_ = e.Member.Renew()
+					}
+				})
 			},
-			Recovered: slow,
+			Recovered: func(e *event) { slow(e, func() {}) },
 			Leave: func(e *event) hostwheel.Verdict {
-				slow(e)
+				slow(e, func() {})
 				if e.Attempt < 3 {
 					return hostwheel.Retry(ms)
 				}
@@ -308,7 +310,8 @@ func TestAHangingCallbackHoldsUpOnlyItsOwnHost(t *testing.T) {
 		must(t, w.Close())
 		select {
 		case err := <-ended:
-			t.Errorf("Run returned with a callback at work: %v", err)
+			close(goOn)
+			t.Fatalf("Run returned with a callback at work: %v", err)
 		case <-time.After(20 * ms):
 		}
 		close(goOn)

@@ -20,6 +20,15 @@ func (s *scene) fleet(n int, interval time.Duration) []*member {
 	return members
 }
 
+// one is the first event of the last advance.
+func (s *scene) one() event {
+	s.Helper()
+	if len(s.events) == 0 {
+		s.Fatal("nothing was told")
+	}
+	return s.events[0]
+}
+
 // count advances and counts the events by kind.
 func (s *scene) count(at time.Duration) map[hostwheel.Kind]int {
 	s.Helper()
@@ -59,7 +68,7 @@ func TestTheBrakeLetsABurstGoAndThenItsRefill(t *testing.T) {
 			at := 30*sec + time.Duration(i)*10*sec
 			equal(t, "before a token comes", s.count(at - 1*ms)[hostwheel.LeaveEvent], 0)
 			equal(t, "when it comes", s.count(at)[hostwheel.LeaveEvent], 1)
-			e := s.events[0]
+			e := s.one()
 			if e.Held != at-20*sec || e.Lateness != at-20*sec {
 				t.Errorf("at %v: held %v, late %v", at, e.Held, e.Lateness)
 			}
@@ -123,6 +132,31 @@ func TestReleaseLetsThoseGoThatWaitAndNobodyElse(t *testing.T) {
 	})
 }
 
+func TestWhatIsLeftOfAReleaseIsVoid(t *testing.T) {
+	onEach(t, func(t *testing.T, backend hostwheel.Backend) {
+		c := manual(backend)
+		c.Brake = hostwheel.Brake{BurstMin: 1, RefillMin: 1}
+		s := open(t, c)
+		members := s.fleet(8, 10*sec)
+		s.count(20 * sec)
+		equal(t, "leaves", s.count(30 * sec)[hostwheel.LeaveEvent], 1)
+		equal(t, "waiting", s.wheel.Stats().Waiting, 7)
+		// All who waited are heard at the last moment: nobody is there whom the release could let go.
+		must(t, s.wheel.Release())
+		for _, m := range members {
+			if err := m.Renew(); err != nil {
+				wants(t, "the one that left", err, hostwheel.ErrStale)
+			}
+		}
+		equal(t, "leaves", s.count(31 * sec)[hostwheel.LeaveEvent], 0)
+		s.count(50 * sec)
+		// Later they die after all, and the brake holds as ever.
+		if n := s.count(60 * sec)[hostwheel.LeaveEvent]; n > 1 {
+			t.Errorf("%d leave at once on an old release", n)
+		}
+	})
+}
+
 func TestASmallFleetIsNotBrakedByDefault(t *testing.T) {
 	onEach(t, func(t *testing.T, backend hostwheel.Backend) {
 		c := manual(backend)
@@ -179,7 +213,7 @@ func TestNobodyLeavesWhileNobodyAtAllIsHeard(t *testing.T) {
 		must(t, members[1].Renew())
 		equal(t, "not yet", s.count(111*sec - 1*ms)[hostwheel.LeaveEvent], 0)
 		equal(t, "leaves", s.count(111 * sec)[hostwheel.LeaveEvent], 38)
-		e := s.events[0]
+		e := s.one()
 		if e.Held != 90*sec || e.Lateness != 90*sec {
 			t.Errorf("held %v, late %v", e.Held, e.Lateness)
 		}
