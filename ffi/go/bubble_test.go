@@ -219,3 +219,28 @@ func TestInABubbleNobodyLeavesWhileItsSuspectEventIsBeingAnswered(t *testing.T) 
 		equal(t, "suspect events", answers.Load(), 2)
 	})
 }
+
+func TestInABubbleAFloodOfRecoveriesIsToldAtOnceWithNoWatchdogToHelp(t *testing.T) {
+	const hosts = 3000 // more than any queue holds
+	var suspects, recovered atomic.Int64
+	c := config{
+		Watchdog:  hostwheel.Off,
+		Suspect:   func(*event) { suspects.Add(1) },
+		Recovered: func(*event) { recovered.Add(1) },
+	}
+	inBubble(t, c, func(t *testing.T, w *wheel, _ time.Time) {
+		for i := range hosts {
+			_, _, err := w.Announce(fmt.Sprint(i), time.Hour, "")
+			must(t, err)
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		equal(t, "suspects", suspects.Load(), hosts)
+		time.Sleep(sec)
+		for m := range w.All() {
+			must(t, m.Renew())
+		}
+		synctest.Wait()
+		equal(t, "recovered", recovered.Load(), hosts)
+	})
+}

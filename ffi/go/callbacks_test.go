@@ -319,3 +319,25 @@ func TestAHangingCallbackHoldsUpOnlyItsOwnHost(t *testing.T) {
 		equal(t, "left", left.Load(), 51)
 	})
 }
+
+func TestMoreEventsThanAnyQueueHoldsAllComeWithNoWatchdogToHelp(t *testing.T) {
+	onEach(t, func(t *testing.T, backend hostwheel.Backend) {
+		const hosts = 5000
+		var left atomic.Int64
+		w, err := hostwheel.New(config{
+			Backend: backend, Workers: 2, MinInterval: 50 * ms, Grace: hostwheel.Off, Watchdog: hostwheel.Off,
+			SilenceExpected: -1, Brake: hostwheel.Brake{Off: true},
+			Leave: func(*event) hostwheel.Verdict { left.Add(1); return hostwheel.Done },
+		})
+		must(t, err)
+		for i := range hosts {
+			_, _, err := w.Announce(fmt.Sprint(i), 50*ms, "")
+			must(t, err)
+		}
+		time.Sleep(100 * ms) // all are due when it begins
+		ended := run(context.Background(), w)
+		until(t, "all have left", func() bool { return left.Load() == hosts })
+		must(t, w.Close())
+		must(t, <-ended)
+	})
+}

@@ -192,6 +192,7 @@ func TestARunThatFollowsAnotherLosesNothing(t *testing.T) {
 			Backend: backend, Workers: 3, MinInterval: ms, Grace: 2 * ms, Watchdog: 5 * ms,
 			SilenceExpected: -1, Brake: hostwheel.Brake{Off: true},
 			Leave: func(e *event) hostwheel.Verdict {
+				time.Sleep(ms) // so that events wait for their callbacks whenever a Run ends
 				if e.Attempt == 1 {
 					return hostwheel.Retry(ms)
 				}
