@@ -59,6 +59,8 @@ pub(crate) enum Canary {
     StuckBrake,
     /// Close does not wake the thread.
     SilentClose,
+    /// A host is taken though nobody has drained its suspect event.
+    Untold,
     /// A drain does not tell the thread that the queue has room.
     SilentDrain,
 }

@@ -65,6 +65,19 @@ impl HostWheel {
         }
     }
 
+    /// From now on, which is before the first host, a drained suspect event counts as seen when `told` says so: for a consumer
+    /// that hands events on to others.
+    #[doc(hidden)]
+    pub fn tells(&self) {
+        self.shared().tells();
+    }
+
+    /// The consumer has seen the suspect event of a host: that may be taken from now on.
+    #[doc(hidden)]
+    pub fn told(&self, handle: Handle) {
+        self.shared().told(handle);
+    }
+
     /// An announce of a host by its handle, with its interval.
     ///
     /// # Errors

@@ -281,3 +281,23 @@ fn close_keeps_what_was_made_and_makes_nothing_more() {
     drop(wheel);
     assert_eq!((drain(&mut events).len(), readable(&events)), (0, false), "the consumer's end outlives the wheel");
 }
+
+/// Who answers a suspect event when it is drained saves the host, however long that took.
+#[test]
+fn no_host_is_taken_before_its_suspect_event_is_drained() {
+    let config = Config { grace: secs(5), backstop: secs(60), ..config() };
+    let (wheel, mut events) = HostWheel::drained(config).unwrap();
+    let saved = wheel.announce("saved", secs(10)).unwrap().handle;
+    wheel.announce("lost", secs(10)).unwrap();
+    // Past TTL and grace, and past several sweeps of the back-stop.
+    step(&wheel, secs(600));
+    assert_eq!((wheel.stats().suspect, wheel.stats().outstanding, wheel.stats().rescues), (2, 0, 0));
+    let drained = drain(&mut events);
+    assert_eq!(drained.len(), 2);
+    assert!(drained.iter().all(|event| event.kind() == EventKind::Suspect));
+    assert_eq!(wheel.renew(saved), Ok(Outcome::Recovered));
+    wheel.advance(secs(600)).unwrap();
+    let drained = drain(&mut events);
+    assert_eq!(brief(&drained), [told(EventKind::Recovered, "saved", 1), told(EventKind::Leave, "lost", 1)]);
+    assert_eq!(drained[1].lateness(), secs(575));
+}

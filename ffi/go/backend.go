@@ -49,10 +49,10 @@ type backend interface {
 
 // call is an announce.
 type call struct {
-	// dated: the host was heard at the instant at, or age ago if that is zero; not now.
-	dated bool
-	at    time.Time
-	age   tick
+	// dated: the host was heard at the instant at, or age ago if aged; not now.
+	dated, aged bool
+	at          time.Time
+	age         tick
 	// sets: the announce brings the interval along.
 	sets     bool
 	interval time.Duration

@@ -70,7 +70,8 @@ type Config[V any] struct {
 	Grace time.Duration
 	// MinInterval is what announced intervals below it are raised to. Default: 1 s.
 	MinInterval time.Duration
-	// MaxInterval is what announced intervals above it are lowered to. Default: 24 days.
+	// MaxInterval is what announced intervals above it are lowered to. (Intervals above 34.9 minutes count in whole seconds,
+	// rounded up, this one as well.) Default: 24 days.
 	MaxInterval time.Duration
 	// Watchdog: the wheel looks at the clock at least this often while it knows a host. Time between looks that were further
 	// apart than planned counts against no host. Off believes the clock. Default: 1 s.
@@ -83,7 +84,7 @@ type Config[V any] struct {
 	// MaxOutstanding is the most leaves handed out and not yet answered with Done, 1 to 2^24; further due hosts wait.
 	// Default: 65,536.
 	MaxOutstanding int
-	// Workers is how many goroutines Run calls back on, 1 to 65,536. Events of one host come one at a time and in order,
+	// Workers is how many goroutines Run calls back on, 1 to 65,536. Events of one member come one at a time and in order,
 	// whatever their number. Default: GOMAXPROCS.
 	Workers int
 	// Brake bounds mass leaves.

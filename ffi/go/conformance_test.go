@@ -291,27 +291,21 @@ func (t *tracedWheel) advance(to int64) told {
 
 func (t *tracedWheel) drainAll(now time.Duration) {
 	core := t.wheel.core
-	var all []event
 	for {
 		core.advance(now)
 		events := core.drain(math.MaxInt)
 		if len(events) == 0 {
-			break
+			return
 		}
-		for _, e := range events {
-			if e.kind == SuspectEvent {
-				core.told(e.host)
+		for i := range events {
+			switch events[i].kind {
+			case SuspectEvent:
+				core.told(events[i].host)
+			case LeaveEvent:
+				core.supersede(&events[i])
 			}
+			t.seen = append(t.seen, tellEvent(eventOf[uint64](&events[i])))
 		}
-		all = append(all, events...)
-	}
-	// As a consumer who looks at leaves once nothing more comes: whether a leave is superseded by another that comes in the
-	// same advance depends on who looks first.
-	for i := range all {
-		if all[i].kind == LeaveEvent {
-			core.supersede(&all[i])
-		}
-		t.seen = append(t.seen, tellEvent(eventOf[uint64](&all[i])))
 	}
 }
 

@@ -6,8 +6,11 @@ import "time"
 // wherever it is not taken in this file.
 func (p *pure) take(h *host, w word) bool {
 	now, interval, grace := p.looker.tick(), p.effective(w.cadence()), p.graceOf(w.cadence())
-	p.silence.ask(now, p.clock.heardUntil(), interval, &p.rates)
-	until := p.silence.sparesUntil(w.last(), interval, grace)
+	until := tick(0)
+	if now < p.leavesAt(w)+p.silence.limit+interval+grace {
+		p.silence.ask(now, p.clock.heardUntil(), interval, &p.rates)
+		until = p.silence.sparesUntil(w.last(), interval, grace)
+	}
 	spared := until > now && !p.silence.lasts
 	if (spared || !p.mayTake()) && h.held == 0 {
 		h.held = now
@@ -32,7 +35,7 @@ func (p *pure) take(h *host, w word) bool {
 	e := p.made(h, gone, LeaveEvent)
 	h.handout = &handout{attempt: 1, reason: e.reason}
 	if h.held != 0 {
-		h.handout.held = saturatingSub(now, h.held)
+		h.handout.held = saturatingSub(now, max(h.held, p.leavesAt(w)))
 		e.held = time.Duration(h.handout.held) * time.Millisecond
 	}
 	p.counts.late(max(e.lateness-e.held, 0))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"math"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -33,13 +32,14 @@ type Member[V any] struct {
 
 // AnnounceOption changes what an announce says; see [SeenAt].
 type AnnounceOption struct {
+	dated  bool
 	seenAt time.Time
 }
 
 // SeenAt says that the host was heard at t, not now. News from before its last announce changes nothing. An instant in
 // the future counts as now.
 func SeenAt(t time.Time) AnnounceOption {
-	return AnnounceOption{seenAt: t}
+	return AnnounceOption{dated: true, seenAt: t}
 }
 
 // New opens a wheel. It starts no goroutine: call [Wheel.Run], without which nothing is delivered. A wheel that is dropped
@@ -90,7 +90,7 @@ func checkInterval(interval time.Duration) error {
 func (w *Wheel[V]) Announce(id string, interval time.Duration, v V, options ...AnnounceOption) (*Member[V], Outcome, error) {
 	c := call{sets: true, interval: interval}
 	for _, option := range options {
-		if !option.seenAt.IsZero() {
+		if option.dated {
 			c.dated, c.at = true, option.seenAt
 		}
 	}
@@ -190,7 +190,12 @@ func (w *Wheel[V]) All() iter.Seq[*Member[V]] {
 }
 
 // Stats are the counters at this moment. It works after Close as well.
-func (w *Wheel[V]) Stats() Stats { return w.core.stats() }
+func (w *Wheel[V]) Stats() Stats {
+	s := w.core.stats()
+	// A suspect that has just said goodbye is counted out of the hosts at once, and out of the suspects at the next look.
+	s.Suspect = min(s.Suspect, s.Live)
+	return s
+}
 
 // Release has the brake let as many hosts go at once as wait for it now: for an operator who knows that they are gone. It
 // takes effect at the next look at the clock. A silence is not ended by it.
@@ -201,8 +206,8 @@ func (w *Wheel[V]) Release() error { return w.core.release() }
 // Backend says which implementation works.
 func (w *Wheel[V]) Backend() Backend { return w.core.kind() }
 
-// Close closes the wheel: from now on announces, renewals and leaves are refused, hosts still known get no leave, and no
-// callback begins. It only asks: the return of Run, or of Advance, says that no callback runs any more. So it may be
+// Close closes the wheel: from now on announces, renewals and leaves are refused, hosts still known get no leave, and
+// callbacks come to an end. It only asks: the return of Run, or of Advance, says that no callback runs any more. So it may be
 // called inside a callback, and more than once.
 //
 // Errors: ErrPoisoned.
@@ -280,21 +285,26 @@ func (w *Wheel[V]) workOnce() bool {
 
 // deliver calls back with an event, and answers it.
 func (w *Wheel[V]) deliver(e *event) {
-	if w.core.closed() {
+	gone := e.kind != LeaveEvent && !w.core.phase(e.host).known()
+	if gone && e.kind == SuspectEvent {
+		w.core.told(e.host)
+	}
+	// A host that has said goodbye since fires nothing.
+	if gone || w.core.closed() {
 		return
 	}
 	verdict, returned := Retry(0), false
 	defer func() {
-		if !returned {
-			w.core.panicked()
-			w.logPanic(e, recover())
-		}
 		switch e.kind {
 		case LeaveEvent:
 			// Refused only if the wheel was closed meanwhile: then nothing is handed out again, and no answer is needed.
 			_ = w.core.settle(e.host, e.attempt, verdict)
 		case SuspectEvent:
 			w.core.told(e.host)
+		}
+		if !returned {
+			w.core.panicked()
+			w.logPanic(e, recover())
 		}
 	}()
 	verdict = w.callBack(e)
@@ -357,7 +367,7 @@ func eventOf[V any](e *event) *Event[V] {
 // the watchdog off to make all time count.
 //
 // Errors: ErrInvalid (the wheel has a clock of its own; another Advance is at work, or this one was called inside a
-// callback), ErrClosed.
+// callback), ErrClosed, ErrPoisoned.
 func (w *Wheel[V]) Advance(now time.Duration) (int, error) {
 	if !w.config.Manual {
 		return 0, invalid("Advance: the wheel has a clock of its own; set Manual")
@@ -372,16 +382,17 @@ func (w *Wheel[V]) Advance(now time.Duration) (int, error) {
 	delivered := 0
 	for {
 		w.core.advance(now)
-		events := w.core.drain(math.MaxInt)
-		if len(events) == 0 {
-			return delivered, nil
-		}
-		for i := range events {
+		before := delivered
+		// One at a time: a callback may end this goroutine, and what was not drained is not lost then.
+		for events := w.core.drain(1); len(events) > 0; events = w.core.drain(1) {
 			if w.core.closed() {
-				return delivered, nil
+				return delivered, w.core.fault()
 			}
-			w.deliver(&events[i])
+			w.deliver(&events[0])
 			delivered++
+		}
+		if delivered == before {
+			return delivered, w.core.fault()
 		}
 	}
 }

@@ -8,10 +8,18 @@ import (
 )
 
 // index finds hosts by their ids. Looking takes no lock, waits for nobody and allocates nothing, and touches one cache line of
-// the table: with very many hosts that is what a look-up costs. (A sync.Map of a million hosts is six levels of nodes.) The
+// a table: with very many hosts that is what a look-up costs. (A sync.Map of a million hosts is six levels of nodes.) The
 // hash is keyed, so that no client can choose ids that collide.
 type index struct {
-	seed  maphash.Seed
+	seed maphash.Seed
+	// Many tables, so that whoever builds one anew, for all its hosts, holds nobody up for long.
+	shards [shards]shard
+}
+
+// shards is a power of two.
+const shards = 256
+
+type shard struct {
 	table atomic.Pointer[table]
 	mu    sync.Mutex // of who writes
 	hosts int
@@ -21,7 +29,6 @@ type index struct {
 
 const (
 	groupSlots = 7
-	leastTable = 16 // groups
 	tagOnes    = 0x0001_0101_0101_0101
 	tagHighs   = 0x0080_8080_8080_8080
 	// passedMark, in a group's tags: a host was put into a later group as this one was full. It stays until the table is
@@ -36,7 +43,7 @@ type group struct {
 	hosts [groupSlots]atomic.Pointer[host]
 }
 
-// table is groups, a power of two of them. Only its index writes to it, and nobody once there is a newer one.
+// table is groups, a power of two of them. Only its shard writes to it, and nobody once there is a newer one.
 type table struct {
 	groups []group
 }
@@ -56,14 +63,23 @@ func matches(tags, tag uint64) uint64 {
 
 func (x *index) init() {
 	x.seed = maphash.MakeSeed()
-	x.table.Store(&table{make([]group, leastTable)})
+	first := make([]group, shards)
+	for i := range x.shards {
+		x.shards[i].table.Store(&table{first[i : i+1 : i+1]})
+	}
 }
 
-func (x *index) hash(id string) uint64 { return maphash.String(x.seed, id) }
+// shard is where an id belongs, and its hash there.
+func (x *index) shard(id string) (*shard, uint64) {
+	hash := maphash.String(x.seed, id)
+	// Of the bits between those of the group and those of the tag.
+	return &x.shards[hash>>48%shards], hash
+}
 
 // get is the host that was last put with an id; nil if there is none. It may have left since.
 func (x *index) get(id string) *host {
-	h, _, _ := x.table.Load().find(x.hash(id), id)
+	s, hash := x.shard(id)
+	h, _, _ := s.table.Load().find(hash, id)
 	return h
 }
 
@@ -88,23 +104,23 @@ func (t *table) find(hash uint64, id string) (*host, *group, int) {
 
 // put enters a host, in the place of the one with the same id, if there is one.
 func (x *index) put(h *host) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	t, hash := x.table.Load(), x.hash(h.id)
+	s, hash := x.shard(h.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.table.Load()
 	if _, g, slot := t.find(hash, h.id); g != nil {
 		g.hosts[slot].Store(h)
 		return
 	}
-	room := len(t.groups) * groupSlots
-	switch {
-	case (x.hosts+1)*8 > room*5:
-		t = x.rebuild(len(t.groups) * 2)
-	case x.passed*4 > len(t.groups):
+	switch room := len(t.groups) * groupSlots; {
+	case (s.hosts+1)*8 > room*5:
+		t = x.rebuild(s, len(t.groups)*2)
+	case s.passed*4 > len(t.groups):
 		// Hosts that came and went have left their marks.
-		t = x.rebuild(len(t.groups))
+		t = x.rebuild(s, len(t.groups))
 	}
-	x.passed += t.add(hash, h)
-	x.hosts++
+	s.passed += t.add(hash, h)
+	s.hosts++
 }
 
 // add enters a host whose id is not there, and says how many groups it has marked.
@@ -129,37 +145,46 @@ func (t *table) add(hash uint64, h *host) (marked int) {
 	}
 }
 
-// rebuild copies all hosts to a new table, for looks to come.
-func (x *index) rebuild(groups int) *table {
+// rebuild copies all hosts of a shard to a new table, for looks to come.
+func (x *index) rebuild(s *shard, groups int) *table {
 	t := &table{make([]group, groups)}
-	x.passed = 0
-	x.each(func(h *host) bool {
-		x.passed += t.add(x.hash(h.id), h)
+	s.passed = 0
+	s.table.Load().each(func(h *host) bool {
+		s.passed += t.add(maphash.String(x.seed, h.id), h)
 		return true
 	})
-	x.table.Store(t)
+	s.table.Store(t)
 	return t
 }
 
 // remove takes a host out, if it has not been replaced.
 func (x *index) remove(h *host) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if found, g, slot := x.table.Load().find(x.hash(h.id), h.id); found == h {
+	s, hash := x.shard(h.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found, g, slot := s.table.Load().find(hash, h.id); found == h {
 		g.tags.Store(g.tags.Load() &^ (0xff << (8 * slot)))
 		g.hosts[slot].Store(nil)
-		x.hosts--
+		s.hosts--
 	}
 }
 
 // each walks over all hosts, until f says false. Hosts that come or go meanwhile may be missed.
 func (x *index) each(f func(*host) bool) {
-	groups := x.table.Load().groups
-	for i := range groups {
+	for i := range x.shards {
+		if !x.shards[i].table.Load().each(f) {
+			return
+		}
+	}
+}
+
+func (t *table) each(f func(*host) bool) bool {
+	for i := range t.groups {
 		for slot := range groupSlots {
-			if h := groups[i].hosts[slot].Load(); h != nil && !f(h) {
-				return
+			if h := t.groups[i].hosts[slot].Load(); h != nil && !f(h) {
+				return false
 			}
 		}
 	}
+	return true
 }

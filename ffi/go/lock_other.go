@@ -2,10 +2,15 @@
 
 package hostwheel
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
 // lockFile has no lock to take here, so nothing is ever taken for left over.
-func lockFile(*os.File) bool { return false }
+func lockFile(*os.File) error { return errors.ErrUnsupported }
+
+func isLocked(error) bool { return false }
 
 // closeLocked closes the file before the last step with it: an open file cannot be renamed everywhere.
 func closeLocked(file *os.File, last func() error) error {

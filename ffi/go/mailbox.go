@@ -2,8 +2,7 @@ package hostwheel
 
 import "sync"
 
-// mailbox is where Run's workers find events. Events of one host are handed out one at a time and in order. It holds few:
-// hosts whose events wait with the backend are still saved by an announce.
+// mailbox is where Run's workers find events. Events of one incarnation are handed out one at a time and in order.
 type mailbox struct {
 	// limit is the most events that were not handed out.
 	limit   int

@@ -116,7 +116,10 @@ func (n *core) closed() bool {
 
 func (n *core) close() {
 	n.shutOnce.Do(func() {
-		n.check(n.wheel.Close())
+		// Not by check, which closes.
+		if n.wheel.Close() == native.ErrPanic {
+			n.poisoned.Store(true)
+		}
 		close(n.shut)
 	})
 }
@@ -158,7 +161,7 @@ func (n *core) ageIn(c call) time.Duration {
 	switch {
 	case !c.dated:
 		return 0
-	case c.at.IsZero():
+	case c.aged:
 		return lengthOf(c.age)
 	case n.manual:
 		return n.announcing.ageOf(c.at, time.Duration(n.manualNS.Load()))
@@ -346,6 +349,8 @@ func (n *core) run(stop <-chan struct{}, m *mailbox) {
 	for err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		// Before the mailbox is filled: who makes room after that sets it again.
 		if file.SetReadDeadline(time.Time{}) != nil {
+			// Closed, for it is the end; or the poller has no room for it.
+			n.poll(stop, m)
 			return
 		}
 		// Inside the poller's function: an event that comes after the fill ends the wait that follows.
@@ -358,13 +363,13 @@ func (n *core) poll(stop <-chan struct{}, m *mailbox) {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		m.fill(n)
 		select {
 		case <-stop:
 			return
 		case <-n.shut:
 			return
 		case <-ticker.C:
+			m.fill(n)
 		}
 	}
 }
@@ -401,6 +406,9 @@ func (n *core) drain(limit int) []event {
 		h := n.memberOf(e.Handle)
 		if h == nil {
 			// It has said goodbye since it was suspect, or recovered.
+			if Kind(e.Kind) == SuspectEvent {
+				_ = n.wheel.Told(e.Handle)
+			}
 			return
 		}
 		events = append(events, event{
@@ -430,8 +438,7 @@ func (n *core) supersede(e *event) {
 	}
 }
 
-// told: for the library an event was seen when it was drained.
-func (n *core) told(*host) {}
+func (n *core) told(h *host) { _ = n.check(n.wheel.Told(h.handle)) }
 
 func (n *core) settle(h *host, attempt int, v Verdict) error {
 	err := n.check(n.wheel.Settle(h.handle, attempt, v.retry, v.after))

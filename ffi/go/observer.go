@@ -172,7 +172,7 @@ func (p *pure) visitSuspect(h *host, w word) bool {
 }
 
 func (p *pure) visitLeft(h *host, w word) {
-	if p.looker.tick() <= w.last() {
+	if p.manual && p.looker.tick() <= w.last() {
 		// It counts until wheel time has passed its last announce, as in the Rust core, whose records are used again.
 		p.endSuspicion(h)
 		p.count(h, 0)

@@ -132,7 +132,7 @@ func (p *pure) stampOf(c call, now tick) tick {
 	switch {
 	case !c.dated:
 		return now
-	case c.at.IsZero():
+	case c.aged:
 		return saturatingSub(now, c.age)
 	default:
 		return p.clock.stampOf(c.at, now)
@@ -328,7 +328,7 @@ func (p *pure) inspect(h *host) (Status, error) {
 	if armed != never {
 		s.Looked, s.NextLook = true, sinceOpen(armed)
 	}
-	if h.held != 0 && w.alive() {
+	if h.held != 0 && w.alive() && p.leavesAt(w) <= now {
 		s.HeldSince = sinceOpen(h.held)
 		switch {
 		case armed > now || p.silence.lasts:

@@ -1,6 +1,7 @@
 package hostwheel
 
 import (
+	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -78,10 +79,16 @@ func (a *announcing) ageOf(t time.Time, now time.Duration) time.Duration {
 	if !a.manual && isWallClock(t) {
 		at = now - time.Since(t)
 	}
+	if at > now {
+		return 0
+	}
 	age := now - at
+	if age < 0 {
+		age = math.MaxInt64 // so long ago that it does not fit
+	}
 	// A late look stopped the wheel's time, for all that lay before it.
 	if raised := time.Duration(a.openNS + a.raised.Load() - a.baseNS); at < raised {
 		age = max(age-time.Duration(a.raisedBy.Load()), now-raised)
 	}
-	return max(age, 0)
+	return age
 }

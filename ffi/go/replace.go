@@ -74,12 +74,12 @@ func createTemporary(folder, name string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Where files cannot be locked, nobody takes ours for left over either.
-		lockFile(file)
-		if _, err := os.Lstat(path); err == nil {
+		// Where files cannot be locked, nobody takes ours for left over.
+		locked := lockFile(file)
+		if _, err := os.Lstat(path); err == nil && !isLocked(locked) {
 			return file, nil
 		}
-		// Another writer took it for left over before it was locked.
+		// Another writer has taken it for left over, and removes it.
 		file.Close()
 	}
 }
@@ -101,7 +101,7 @@ func removeLeftOvers(folder, name string) {
 			continue
 		}
 		// Removed while it is locked, so that its writer, if it just made it, finds it gone and makes another.
-		if lockFile(file) {
+		if lockFile(file) == nil {
 			_ = os.Remove(path)
 		}
 		file.Close()

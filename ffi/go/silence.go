@@ -75,11 +75,17 @@ func (s *silence) init(expected int, limit tick) {
 
 // look notes the time and up to when somebody was heard: ends a silence that is over.
 func (s *silence) look(now, heard tick) {
-	if s.lasts && (heard > s.since || now >= s.since+s.limit) {
-		s.lasts, s.over, s.ended = false, true, now
-		s.heardSince = 0
-		s.lasted += now - s.since
+	byLimit := s.since + s.limit
+	if !s.lasts || heard <= s.since && now < byLimit {
+		return
 	}
+	ended := byLimit
+	if heard > s.since {
+		ended = min(heard, byLimit, now)
+	}
+	s.lasts, s.over, s.ended = false, true, ended
+	s.heardSince = 0
+	s.lasted += ended - s.since
 }
 
 // saw notes that a visit found a host last heard at a tick.

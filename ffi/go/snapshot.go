@@ -145,7 +145,7 @@ func (w *Wheel[V]) restoreHost(r fileRecord, value func(id string) V) (bool, err
 	if value != nil {
 		v = value(r.id)
 	}
-	_, outcome, err := w.announce(r.id, call{dated: true, age: age, sets: true, interval: interval}, v)
+	_, outcome, err := w.announce(r.id, call{dated: true, aged: true, age: age, sets: true, interval: interval}, v)
 	return outcome == Registered, err
 }
 

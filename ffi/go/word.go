@@ -66,6 +66,9 @@ const (
 
 func (p phase) alive() bool { return p == live || p == suspect }
 
+// known says whether the host is alive, or was handed out.
+func (p phase) known() bool { return p.alive() || p == taken }
+
 // cadence is an announce interval as the word holds it: 21 bits, and below them the unit, milliseconds or whole seconds.
 // 0 is no interval: the host TTL applies.
 type cadence uint32

@@ -68,6 +68,28 @@ pub unsafe extern "C" fn hostwheel_internal_layout(
     })
 }
 
+/// From now on, which is before the first host, a drained suspect event counts as seen when hostwheel_internal_told says so.
+///
+/// Errors: NULL_ARG, FORKED, PANIC.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostwheel_internal_tells(wheel: *mut hostwheel_t) -> i32 {
+    enter(wheel, |object| {
+        object.wheel.tells();
+        Ok(())
+    })
+}
+
+/// The suspect event of a host was seen: the host may be taken from now on.
+///
+/// Errors: NULL_ARG, STALE (no handle at all), FORKED, PANIC.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostwheel_internal_told(wheel: *mut hostwheel_t, handle: u64) -> i32 {
+    enter(wheel, |object| {
+        object.wheel.told(handle_in(handle)?);
+        Ok(())
+    })
+}
+
 /// Announces a host by its handle, with its interval.
 ///
 /// Errors: NULL_ARG, STALE, TAKEN, CLOSED, FORKED, PANIC.

@@ -15,6 +15,12 @@ impl Engine {
     /// A due host becomes a leave event, if there is room for one.
     pub(super) fn take(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
         let now = self.observer.tick();
+        if s.queue.is_some() && s.is_untold(Handle::new(index, record.generation()), true) && !planted(Canary::Untold) {
+            // In no list until it was seen.
+            self.arm(record, now);
+            self.wheel.unlist(&s.slab, index);
+            return true;
+        }
         if let Some(until) = self.ask_silence(s, word) {
             record.hold(now);
             return self.spare(s, index, record, word, until);
@@ -178,6 +184,10 @@ impl Engine {
         match &s.queue {
             None => self.batch.push(event),
             Some(queue) => {
+                if event.kind == EventKind::Suspect {
+                    // Before it can be drained.
+                    s.tell(event.handle);
+                }
                 // The observer is the only one who pushes, and there was room.
                 let pushed = queue.push(event).is_ok();
                 debug_assert!(pushed, "an event was made without room for it");

@@ -29,6 +29,7 @@ mod renew;
 mod sweep;
 mod views;
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -114,6 +115,15 @@ pub(crate) trait Wake: Send + Sync {
     }
 }
 
+/// What the consumer has not seen of a host yet.
+#[derive(Default)]
+struct Untold {
+    /// Suspect events: a host may have become suspect again.
+    events: u32,
+    /// It is due, and in no list until they were seen.
+    waits: bool,
+}
+
 /// Called with user data.
 pub(crate) type OnForgotten = Box<dyn Fn(u64) + Send + Sync>;
 
@@ -126,6 +136,11 @@ pub(crate) struct Shared {
     waker: Box<dyn Wake>,
     /// Leaves handed out and not answered; the lock is never held in a callback.
     outstanding: Mutex<Outstanding>,
+    /// Hosts with suspect events that the consumer who drains has not seen yet: none of them is taken before. The lock is never
+    /// held in a callback.
+    untold: Mutex<HashMap<Handle, Untold>>,
+    /// An event counts as seen when the consumer says so, not when it is drained.
+    tells: AtomicBool,
     /// Where drained events wait; `None` when the wheel calls back.
     pub(crate) queue: Option<ArrayQueue<Event>>,
     /// How long the consumer may take to answer a drained leave.
@@ -162,6 +177,8 @@ impl Shared {
             terms: Terms::new(config),
             waker,
             outstanding: Mutex::new(Outstanding::default()),
+            untold: Mutex::default(),
+            tells: AtomicBool::new(false),
             queue: drained.then(|| ArrayQueue::new(config.max_outstanding)),
             settle_timeout: ticks_ceil(config.settle_timeout),
             alarm: CachePadded::new(AtomicU64::new(0)),
@@ -298,7 +315,43 @@ impl Shared {
             table.drained(event.handle, answer_by);
         }
         drop(table);
+        // Relaxed: said before the first event was made.
+        if !self.tells.load(Ordering::Relaxed) {
+            events.iter().filter(|event| event.kind == EventKind::Suspect).for_each(|event| self.told(event.handle));
+        }
         self.made_room();
+    }
+
+    /// From now on a suspect event counts as seen when [`told`](Self::told) says so, for a consumer that hands on what it drains.
+    pub(crate) fn tells(&self) {
+        // Relaxed: see `drained`.
+        self.tells.store(true, Ordering::Relaxed);
+    }
+
+    /// The consumer has seen the suspect event of a host, which may be taken now.
+    pub(crate) fn told(&self, handle: Handle) {
+        let mut untold = lock(&self.untold);
+        let Some(host) = untold.get_mut(&handle) else { return };
+        host.events -= 1;
+        if host.events > 0 {
+            return;
+        }
+        let waits = host.waits;
+        untold.remove(&handle);
+        drop(untold);
+        if waits {
+            self.report(handle.index(), 0);
+        }
+    }
+
+    /// A suspect event of a host goes into the queue.
+    fn tell(&self, handle: Handle) {
+        lock(&self.untold).entry(handle).or_default().events += 1;
+    }
+
+    /// Whether the host has suspect events that were not seen; if it `waits` for that, [`told`](Self::told) reports it.
+    fn is_untold(&self, handle: Handle, waits: bool) -> bool {
+        lock(&self.untold).get_mut(&handle).map(|host| host.waits |= waits).is_some()
     }
 
     /// The queue has room: hosts may have waited for it.

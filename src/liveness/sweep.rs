@@ -3,7 +3,7 @@
 use super::Shared;
 use super::engine::{Engine, Room};
 use crate::backstop::OVERDUE;
-use crate::record::{LINGERED, NONE, RESCUED, Record, State};
+use crate::record::{Handle, LINGERED, NONE, RESCUED, Record, State};
 use crate::tick::Tick;
 
 impl Engine {
@@ -45,6 +45,7 @@ impl Engine {
             State::Live | State::Suspect if record.armed() == NONE => s.look_at(word),
             State::Live | State::Suspect | State::Taken => record.armed(),
         };
-        due + OVERDUE < now && !self.wheel.queued(&s.slab, index)
+        let overdue = due + OVERDUE < now && !self.wheel.queued(&s.slab, index);
+        overdue && !(s.queue.is_some() && s.is_untold(Handle::new(index, record.generation()), false))
     }
 }

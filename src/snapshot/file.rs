@@ -71,10 +71,13 @@ impl Temporary {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
                 file => file?,
             };
-            // Where files cannot be locked, nobody takes ours for left over either.
-            lock(&file);
+            // Another writer has taken it for left over, and is about to remove it. (Where files cannot be locked, nobody
+            // takes ours for left over.)
+            if lock(&file).is_err_and(|e| e.kind() == ErrorKind::WouldBlock) {
+                continue;
+            }
             let temporary = Temporary { file, path, renamed: false };
-            // Another writer may have taken it for left over before it was locked.
+            // Or it was removed already.
             if temporary.file.metadata()?.nlink() > 0 {
                 return Ok(temporary);
             }
@@ -110,7 +113,7 @@ fn remove_left_overs(folder: &Path, name: &OsStr) {
         let Ok(file) = OpenOptions::new().write(true).custom_flags(flags).open(&path) else { continue };
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
         // Removed while it is locked, so that its writer, if it just made it, finds it gone and makes another.
-        if is_file && lock(&file) {
+        if is_file && lock(&file).is_ok() {
             let _ = fs::remove_file(&path);
         }
     }
@@ -125,10 +128,11 @@ fn is_temporary_of(file: &OsStr, name: &OsStr) -> bool {
     number() && number() && parts.next().is_none()
 }
 
-/// Takes the file's lock, which the end of the process gives back at the latest; false if another has it.
-fn lock(file: &File) -> bool {
+/// Takes the file's lock, which the end of the process gives back at the latest; `WouldBlock` if another has it.
+fn lock(file: &File) -> io::Result<()> {
     // SAFETY: takes plain numbers; the descriptor is open.
-    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
+    let refused = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    if refused == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

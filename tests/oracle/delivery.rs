@@ -236,7 +236,9 @@ impl Oracle {
                 Stage::Live if host.suspected => Some((Kind::Recovered, 1)),
                 Stage::Live if overdue && literal => Some((Kind::Leave, 1)),
                 Stage::Live if overdue => Some((Kind::Suspect, 1)),
-                Stage::Suspect if host.leaves_at_ms(&self.rules) <= now => Some((Kind::Leave, 1)),
+                Stage::Suspect if host.leaves_at_ms(&self.rules) <= now && !self.is_untold(*incarnation) => {
+                    Some((Kind::Leave, 1))
+                }
                 Stage::Taken { attempt, phase: Phase::Out(due) | Phase::Retry(due) } if due <= now => {
                     Some((Kind::Leave, attempt + 1))
                 }
@@ -245,6 +247,12 @@ impl Oracle {
             events.extend(next.map(|(kind, attempt)| self.event(*incarnation, host, kind, attempt)));
         }
         events
+    }
+
+    /// Whether a suspect event of the host waits to be drained: whoever drains it may answer for the host.
+    fn is_untold(&self, incarnation: u64) -> bool {
+        let of_it = |event: &Event| event.kind == Kind::Suspect && event.incarnation == incarnation;
+        self.queue.iter().flatten().any(of_it)
     }
 
     fn event(&self, incarnation: u64, host: &Host, kind: Kind, attempt: u32) -> Event {

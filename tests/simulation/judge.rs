@@ -48,12 +48,17 @@ impl Model {
         }
         // Drained late, it may be from before the host was heard again.
         let stands = self.exact || life.recovered.1 < tick;
+        let now = self.time.tick();
         if let Some(life) = &mut self.current[host as usize]
             && stands
         {
             life.told = true;
             life.suspect = true;
             life.checked_ms = i64::MAX;
+            if !self.exact {
+                // It may leave from now on, and may have been due before.
+                life.aged_ms = life.aged_ms.max(now);
+            }
         }
         self.plan_check(host);
     }
@@ -137,8 +142,9 @@ impl Model {
         if leaves_at > made {
             self.broken(EARLY, || format!("{event}, but the host stays until {leaves_at} ms"));
         }
-        if self.exact && !gone.life.suspect && self.rules.grace_ms > 0 {
-            self.broken("no leave without its suspect event", || format!("{event}"));
+        if !gone.life.told && self.rules.grace_ms > 0 {
+            let life = gone.life.clone();
+            self.broken("no leave without its suspect event", || format!("{event}, {life:?}"));
         }
         if !self.exact {
             self.check_drained_in_time(event, made, leaves_at, gone.life.aged_ms);

@@ -28,7 +28,8 @@ pub(super) struct Life {
     pub(super) told: bool,
     /// The look after which it was heard again as a suspect, and the time then.
     pub(super) recovered: (u64, i64),
-    /// The last change of its deadline that could lie in the past: a registration or renewal with an age.
+    /// The last change of when it may leave that could lie in the past: a registration or renewal with an age, a suspect event
+    /// that was drained.
     pub(super) aged_ms: i64,
     /// It was overdue when it registered.
     pub(super) born_late: bool,

@@ -13,6 +13,8 @@ typedef struct {
 } hostwheel_internal_layout_t;
 
 int32_t hostwheel_internal_layout(hostwheel_t *wheel, hostwheel_internal_layout_t *out, size_t size);
+int32_t hostwheel_internal_tells(hostwheel_t *wheel);
+int32_t hostwheel_internal_told(hostwheel_t *wheel, uint64_t handle);
 int32_t hostwheel_internal_announce_handle(hostwheel_t *wheel, uint64_t handle, uint64_t interval_ns, uint64_t age_ns,
                                            uint32_t *outcome);
 

@@ -75,6 +75,8 @@ func Open(config *Config) (*Wheel, error) {
 	case Code(code) != OK:
 		return nil, Code(code)
 	}
+	// It hands events on to goroutines.
+	C.hostwheel_internal_tells(opened)
 	w := &Wheel{c: opened}
 	runtime.AddCleanup(w, func(opened *C.hostwheel_t) { C.hostwheel_free(opened) }, opened)
 	return w, nil
@@ -219,6 +221,8 @@ func (w *Wheel) Drain(limit int, each func(*Event)) (int, Code) {
 				HeldNS:     uint64(e.brake_ns),
 			})
 		}
+		// Pointers into memory that is not Go's, and may be one day.
+		clear(w.drained[:count])
 		total += int(count)
 		if int(count) < room {
 			break
@@ -234,6 +238,13 @@ func (w *Wheel) Settle(handle uint64, attempt int, retry bool, after time.Durati
 		verdict = C.HOSTWHEEL_VERDICT_RETRY
 	}
 	code := C.hostwheel_settle(w.c, C.uint64_t(handle), C.uint32_t(attempt), verdict, ns(after))
+	runtime.KeepAlive(w)
+	return Code(code)
+}
+
+// Told says that the suspect event of a host was seen.
+func (w *Wheel) Told(handle uint64) Code {
+	code := C.hostwheel_internal_told(w.c, C.uint64_t(handle))
 	runtime.KeepAlive(w)
 	return Code(code)
 }
