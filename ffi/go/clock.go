@@ -42,7 +42,7 @@ type clock struct {
 func (c *clock) init(s *settings) {
 	c.manual = s.manual
 	c.announcing = announcing{
-		manual: s.manual, until: &c.plainUntil, shift: &c.shiftNS, raised: &c.raised, raisedBy: &c.raisedBy,
+		manual: s.manual, terms: s.terms, until: &c.plainUntil, shift: &c.shiftNS, raised: &c.raised, raisedBy: &c.raisedBy,
 	}
 	c.announcing.watch.init(time.Now())
 	if c.manual {

@@ -70,11 +70,13 @@ type record struct {
 
 // idRoom is the room for an id that is not too long, right before its host: so that a look-up that has found a host by its hash
 // fetches both at once.
-type idRoom [64]byte
+type idRoom [idRoomLen]byte
+
+const idRoomLen = 64
 
 // setID keeps a copy of the id, which may be part of something large.
 func (h *host) setID(id string, room *idRoom) {
-	if len(id) > len(room) {
+	if len(id) > idRoomLen {
 		h.id = strings.Clone(id)
 		return
 	}
@@ -85,11 +87,11 @@ func (h *host) setID(id string, room *idRoom) {
 
 // is says whether the host has an id.
 func (h *host) is(id string) bool {
-	if len(id) > len(idRoom{}) {
+	if len(id) > idRoomLen {
 		return h.id == id
 	}
 	// As h.id == id; but where its bytes are need not be loaded first.
-	room := (*idRoom)(unsafe.Add(unsafe.Pointer(h), -int(unsafe.Sizeof(idRoom{}))))
+	room := (*idRoom)(unsafe.Add(unsafe.Pointer(h), -idRoomLen))
 	return len(h.id) == len(id) && unsafe.String(&room[0], len(id)) == id
 }
 

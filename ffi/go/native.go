@@ -69,7 +69,7 @@ func newNative(s settings) (backend, error) {
 // is a call.
 func (n *core) learnLayout() {
 	a := &n.announcing
-	a.manual, a.keeps = n.manual, n.wheel
+	a.manual, a.terms, a.keeps = n.manual, n.terms, n.wheel
 	a.watch.init(time.Now())
 	if n.manual {
 		a.watch.base = time.Unix(0, 0)

@@ -15,6 +15,7 @@ type announcing struct {
 	// openNS is what the wheel's clock read when the wheel was opened.
 	openNS uint64
 	manual bool
+	terms  terms
 	// until is the bound of plain stamps: one before it needs nothing else, as it is within the horizon, somebody was heard in
 	// its second, and the wheel is open. shift makes a stamp, in nanoseconds, of the clock's reading; it may wrap.
 	until, shift *atomic.Uint64
@@ -63,9 +64,9 @@ func (h *host) renewPlainly(stamp, until tick, c cadence) bool {
 		return false
 	}
 	// Of a host that was heard later than this already, less than its TTL is asked for: too often, never too rarely.
-	early := stamp+heard.ttlFloor() < armed.Load()
+	looksAt := armed.Load()
 	runtime.KeepAlive(h)
-	return !early
+	return stamp+heard.ttlFloor() >= looksAt || h.announcing.terms.deadline(heard) >= looksAt
 }
 
 // isWallClock says whether an instant has no monotonic reading, as one that was decoded: the wall clock may have been set
