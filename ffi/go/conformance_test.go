@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -512,5 +513,58 @@ func TestEveryTracePasses(t *testing.T) {
 			}
 			t.Logf("%d traces passed, %d skipped", passed, skipped)
 		})
+	}
+}
+
+// A difference in one line is found, in every kind of answer and on every backend.
+func TestAPlantedDifferenceIsFoundWithFileAndLine(t *testing.T) {
+	const text = `hostwheel-trace 1
+announce id=61 interval=10000 data=7 -> registered handle=h1 interval=10000
+renew handle=h1 -> renewed
+inspect handle=h1 -> live last_seen=0 deadline=20000
+advance to=20000 -> ok events=1
+  event suspect handle=h1 id=61 lateness=0
+find id=62 -> error:not_found
+stats -> ok suspects=1
+`
+	for _, backend := range backends() {
+		for _, planted := range []struct {
+			from, to string
+			line     int
+		}{
+			{"", "", 0},
+			{"interval=10000\nrenew", "interval=9999\nrenew", 2},
+			{"-> renewed", "-> recovered", 3},
+			{"deadline=20000", "deadline=20001", 4},
+			{"events=1", "events=2", 5},
+			{"event suspect", "event leave", 6},
+			{"lateness=0", "lateness=1", 6},
+			{"  event suspect handle=h1 id=61 lateness=0\n", "", 5},
+			{"error:not_found", "ok", 7},
+			{"suspects=1", "suspects=0", 8},
+		} {
+			changed, err := parseTrace("planted", strings.Replace(text, planted.from, planted.to, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = changed.run(t, backend)
+			if planted.line == 0 {
+				if err != nil {
+					t.Errorf("%v: nothing is planted, and found is %v", backend, err)
+				}
+				continue
+			}
+			if err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("planted:%d:", planted.line)) {
+				t.Errorf("%v: %q in place of %q: found %v", backend, planted.to, planted.from, err)
+			}
+		}
+	}
+}
+
+func TestATraceOfNothingDoesNotPass(t *testing.T) {
+	for _, text := range []string{"", "hostwheel-trace 1\n", "hostwheel-trace 2\nstats -> ok\n", "hostwheel-trace 1\nstats\n"} {
+		if _, err := parseTrace("nothing", text); err == nil {
+			t.Errorf("%q is taken for a trace", text)
+		}
 	}
 }
