@@ -499,8 +499,9 @@ int32_t hostwheel_event_fd(struct hostwheel_t *wheel,
                            int *fd);
 
 // Moves at most `capacity` waiting events to `events` and says how many in `*count`. Never waits; gives out after close what
-// was made before. Each leave is to be answered with hostwheel_settle. Calls from several threads take turns; the next one
-// ends the life of the ids of suspect and recovered events, whoever makes it.
+// was made before. Each leave is to be answered with hostwheel_settle. No host leaves before its suspect event was drained.
+// Calls from several threads take turns; the next one ends the life of the ids of suspect and recovered events, whoever makes
+// it.
 //
 // Errors: NULL_ARG, MODE, FORKED, PANIC.
 int32_t hostwheel_drain(struct hostwheel_t *wheel,

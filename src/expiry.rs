@@ -346,7 +346,8 @@ impl EventFd {
 ///
 /// The descriptor ([`AsFd`]) is readable while events wait. A drained leave must be answered with
 /// [`HostWheel::settle`](crate::HostWheel::settle); one that is not is handed out again after the settle timeout. When the
-/// queue is full, due hosts wait; nothing is dropped. One consumer; the methods take `&mut self`.
+/// queue is full, due hosts wait; nothing is dropped. No host leaves before its suspect event was drained. One consumer; the
+/// methods take `&mut self`.
 ///
 /// ```
 /// # use std::time::Duration;

@@ -342,8 +342,9 @@ pub unsafe extern "C" fn hostwheel_event_fd(wheel: *mut hostwheel_t, fd: *mut c_
 }
 
 /// Moves at most `capacity` waiting events to `events` and says how many in `*count`. Never waits; gives out after close what
-/// was made before. Each leave is to be answered with hostwheel_settle. Calls from several threads take turns; the next one
-/// ends the life of the ids of suspect and recovered events, whoever makes it.
+/// was made before. Each leave is to be answered with hostwheel_settle. No host leaves before its suspect event was drained.
+/// Calls from several threads take turns; the next one ends the life of the ids of suspect and recovered events, whoever makes
+/// it.
 ///
 /// Errors: NULL_ARG, MODE, FORKED, PANIC.
 #[unsafe(no_mangle)]
