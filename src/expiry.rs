@@ -355,9 +355,10 @@ impl EventFd {
 /// let config = Config { clock: Clock::Manual, watchdog: Duration::ZERO, ..Config::default() };
 /// let (wheel, mut events) = HostWheel::drained(config)?;
 /// wheel.announce("a", Duration::from_secs(1))?;
-/// wheel.advance(Duration::from_secs(2))?; // TTL: suspect
-/// wheel.advance(Duration::from_secs(3))?; // and grace: leave
 /// let mut drained = Vec::new();
+/// wheel.advance(Duration::from_secs(2))?; // TTL: suspect
+/// events.drain(&mut drained, 100);
+/// wheel.advance(Duration::from_secs(3))?; // and grace: leave
 /// events.drain(&mut drained, 100);
 /// for event in &drained {
 ///     if event.kind() == EventKind::Leave {

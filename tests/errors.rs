@@ -78,7 +78,9 @@ fn with_a_taken_host() -> (HostWheel, Events, Handle) {
     let (wheel, mut events) = drained();
     let handle = wheel.announce("gone", secs(1)).unwrap().handle;
     wheel.advance(secs(3)).unwrap();
-    let kinds: Vec<_> = drain(&mut events).iter().map(Event::kind).collect();
+    let mut kinds: Vec<_> = drain(&mut events).iter().map(Event::kind).collect();
+    wheel.advance(secs(3)).unwrap();
+    kinds.extend(drain(&mut events).iter().map(Event::kind));
     assert_eq!(kinds, [EventKind::Suspect, EventKind::Leave]);
     (wheel, events, handle)
 }
@@ -356,10 +358,12 @@ fn after_close_every_call_is_refused_and_every_question_answered() {
     let handle = wheel.announce_with("known", secs(50), Duration::ZERO, 9).unwrap().handle;
     let gone = wheel.announce("gone", secs(1)).unwrap().handle;
     wheel.advance(secs(3)).unwrap();
+    assert_eq!(drain(&mut events).len(), 1);
+    wheel.advance(secs(3)).unwrap();
     wheel.close(Duration::ZERO).unwrap();
     assert_eq!(wheel.settle(gone, 1, Verdict::Done), Err(SettleError::Closed));
     refuses_everything(&wheel, handle);
-    assert_eq!(drain(&mut events).len(), 2, "what was made before is still given out");
+    assert_eq!(drain(&mut events).len(), 1, "what was made before is still given out");
 
     let wheel = HostWheel::start(Config { watchdog: Duration::ZERO, ..Config::default() }, done).unwrap();
     let handle = wheel.announce_with("known", secs(5000), Duration::ZERO, 9).unwrap().handle;
@@ -403,8 +407,10 @@ fn a_full_table_refuses_new_hosts_only_and_recovers_after_a_leave() {
 fn leaves_that_were_not_settled_fill_the_table_until_they_are() {
     let (wheel, mut events) = HostWheel::drained(Config { max_hosts: 2, ..config() }).unwrap();
     let handles = [wheel.announce("a", secs(1)).unwrap().handle, wheel.announce("b", secs(1)).unwrap().handle];
-    wheel.advance(secs(3)).unwrap();
-    assert_eq!(drain(&mut events).len(), 4);
+    for _ in 0..2 {
+        wheel.advance(secs(3)).unwrap();
+        assert_eq!(drain(&mut events).len(), 2);
+    }
     assert_eq!(unchanged(&wheel, || wheel.announce("a", secs(5))), Err(AnnounceError::Full));
     wheel.settle(handles[0], 1, Verdict::Done).unwrap();
     wheel.advance(secs(3) + ms(2)).unwrap();

@@ -26,8 +26,6 @@ type host struct {
 	armed atomic.Uint64
 
 	core backend
-	// owner is the *Member[V] around the host.
-	owner any
 	*pureHost
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // Wheel is a set of hosts, and what tells which of them have gone. Make one with [New]. All methods may be called from
@@ -26,7 +27,7 @@ type Wheel[V any] struct {
 // another member with another handle. Members may be kept for as long as they are of use; all methods may be called from
 // all goroutines, also inside callbacks and after the host has left or the wheel was closed.
 type Member[V any] struct {
-	host  host
+	host  host // first: see memberOf
 	value V
 }
 
@@ -58,14 +59,13 @@ func New[V any](config Config[V]) (*Wheel[V], error) {
 // newWheel opens a wheel with a configuration that was checked.
 func newWheel[V any](config Config[V], s settings) (*Wheel[V], error) {
 	if config.Backend == Pure || config.Backend == DefaultBackend && !nativeBuilt {
-		return &Wheel[V]{core: newPure(s), config: config, mail: newMailbox(pureMailbox)}, nil
+		return &Wheel[V]{core: newPure(s), config: config, mail: newMailbox()}, nil
 	}
 	core, err := newNative(s)
 	if err != nil {
 		return nil, err
 	}
-	// No more than there are goroutines to take them: what was drained counts as seen.
-	return &Wheel[V]{core: core, config: config, mail: newMailbox(config.Workers)}, nil
+	return &Wheel[V]{core: core, config: config, mail: newMailbox()}, nil
 }
 
 func checkAnnounce(id string, interval time.Duration) error {
@@ -114,7 +114,7 @@ func (w *Wheel[V]) announce(id string, c call, v V) (*Member[V], Outcome, error)
 func (w *Wheel[V]) register(id string, c call, v V) (*Member[V], Outcome, error) {
 	h, outcome, err := w.core.register(id, c, func() *host {
 		m := newMember(w.core.kind(), id, v)
-		m.host.core, m.host.owner = w.core, m
+		m.host.core = w.core
 		return &m.host
 	})
 	if err != nil {
@@ -131,7 +131,7 @@ func newMember[V any](kind Backend, id string, v V) *Member[V] {
 			room   idRoom
 			member Member[V]
 			pure   pureHost
-			_      [40]byte
+			_      [56]byte
 		}{member: Member[V]{value: v}}
 		whole.member.host.pureHost = &whole.pure
 		whole.member.host.setID(id, &whole.room)
@@ -140,14 +140,16 @@ func newMember[V any](kind Backend, id string, v V) *Member[V] {
 	whole := &struct {
 		room   idRoom
 		member Member[V]
-		_      [24]byte
+		_      [40]byte
 	}{member: Member[V]{value: v}}
 	whole.member.host.setID(id, &whole.room)
 	return &whole.member
 }
 
+// memberOf is the member around a host of a wheel of that type.
 func memberOf[V any](h *host) *Member[V] {
-	return h.owner.(*Member[V])
+	// Its first field, and made by newMember.
+	return (*Member[V])(unsafe.Pointer(h))
 }
 
 // Leave removes the host that says goodbye at once. It fires no event.

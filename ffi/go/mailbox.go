@@ -4,8 +4,6 @@ import "sync"
 
 // mailbox is where Run's workers find events. Events of one incarnation are handed out one at a time and in order.
 type mailbox struct {
-	// limit is the most events that were not handed out.
-	limit   int
 	mu      sync.Mutex
 	changed sync.Cond
 	stopped bool
@@ -18,11 +16,11 @@ type mailbox struct {
 	starved bool
 }
 
-// pureMailbox is the limit for the backend in Go.
-const pureMailbox = 256
+// mailboxSize is the most events that were not handed out.
+const mailboxSize = 256
 
-func newMailbox(limit int) *mailbox {
-	m := &mailbox{limit: limit, busy: make(map[*host][]event)}
+func newMailbox() *mailbox {
+	m := &mailbox{busy: make(map[*host][]event)}
 	m.changed.L = &m.mu
 	return m
 }
@@ -44,7 +42,7 @@ func (m *mailbox) stop() {
 // fill takes from the backend as many events as there is room for, and says how many it got.
 func (m *mailbox) fill(from backend) int {
 	m.mu.Lock()
-	room := m.limit - m.size
+	room := mailboxSize - m.size
 	// Before the events are asked for: who makes room from now on wakes the backend.
 	m.starved = true
 	m.mu.Unlock()
@@ -82,7 +80,7 @@ func (m *mailbox) take(from backend) (event, bool) {
 	m.ready[0] = event{}
 	m.ready = m.ready[1:]
 	m.size--
-	if m.starved && m.size <= m.limit/2 {
+	if m.starved && m.size <= mailboxSize/2 {
 		m.starved = false
 		from.wake()
 	}
