@@ -101,13 +101,24 @@ func (w *Wheel[V]) announce(id string, c call, v V) (*Member[V], Outcome, error)
 	if err := checkAnnounce(id, c.interval); err != nil {
 		return nil, 0, err
 	}
-	if w.core.closed() {
-		return nil, 0, ErrClosed
+	if err := w.refused(); err != nil {
+		return nil, 0, err
 	}
 	if h, outcome, ok := w.core.hear(id, c); ok {
 		return memberOf[V](h), outcome, nil
 	}
 	return w.register(id, c, v)
+}
+
+// refused is why the wheel takes nothing any more, nil while it does.
+func (w *Wheel[V]) refused() error {
+	if !w.core.closed() {
+		return nil
+	}
+	if err := w.core.fault(); err != nil {
+		return err
+	}
+	return ErrClosed
 }
 
 // register is a function of its own so that its closure is not paid for by announces of known hosts.
@@ -159,8 +170,8 @@ func (w *Wheel[V]) Leave(id string) error {
 	if err := checkAnnounce(id, 0); err != nil {
 		return err
 	}
-	if w.core.closed() {
-		return ErrClosed
+	if err := w.refused(); err != nil {
+		return err
 	}
 	h := w.core.find(id)
 	if h == nil {
@@ -378,8 +389,8 @@ func (w *Wheel[V]) Advance(now time.Duration) (int, error) {
 		return 0, invalid("Advance: another one is at work, or this is inside a callback")
 	}
 	defer w.advancing.Unlock()
-	if w.core.closed() {
-		return 0, ErrClosed
+	if err := w.refused(); err != nil {
+		return 0, err
 	}
 	delivered := 0
 	for {

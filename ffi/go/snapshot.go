@@ -59,8 +59,8 @@ func (w *Wheel[V]) Snapshot(path string) error {
 // Errors: what the system said, among it [os.ErrNotExist]; [SnapshotError], which is an ErrInvalid; ErrFull and ErrClosed,
 // with the number of hosts restored before that.
 func (w *Wheel[V]) Restore(path string, value func(id string) V) error {
-	if w.core.closed() {
-		return ErrClosed
+	if err := w.refused(); err != nil {
+		return err
 	}
 	file, err := openSnapshot(path)
 	if err != nil {

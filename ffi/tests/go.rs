@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use build::{run, scratch, script, text};
+use build::{libraries, run, scratch, script, text, top};
 
 const REQUIRE: &str = "HOSTWHEEL_REQUIRE_GO";
 
@@ -79,13 +79,9 @@ fn the_native_backend_says_what_it_needs() {
     assert!(said.contains("needs_cgo_and_Linux"), "{said}");
 }
 
-/// A program of somebody else: a module of its own, with and without the library, also from vendored sources.
-#[test]
-fn a_module_outside_the_repository_builds_and_runs() {
-    if go().is_none() {
-        return;
-    }
-    let folder = scratch("go-outside");
+/// A folder with somebody else's module, which uses the package.
+fn outside(name: &str) -> PathBuf {
+    let folder = scratch(name);
     let required = "github.com/hostwheel/hostwheel/ffi/go";
     let module = format!(
         "module example.org/outside\n\ngo 1.25\n\nrequire {required} v0.0.0\n\nreplace {required} => {}\n",
@@ -93,6 +89,33 @@ fn a_module_outside_the_repository_builds_and_runs() {
     );
     std::fs::write(folder.join("go.mod"), module).expect("it can be written");
     std::fs::write(folder.join("main.go"), OUTSIDE).expect("it can be written");
+    folder
+}
+
+/// With the shared library where it was installed, as pkg-config says.
+#[test]
+fn an_installed_library_is_linked_by_pkg_config() {
+    if go().is_none() {
+        return;
+    }
+    let folder = outside("go-installed");
+    let prefix = folder.join("usr");
+    run(Command::new(top().join("ffi/install.sh")).env("PREFIX", &prefix).env("HOSTWHEEL_BUILT", libraries()));
+    let mut pkg_config = Command::new("pkg-config");
+    pkg_config.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig")).args(["--libs", "hostwheel"]);
+    let mut go = Command::new("go");
+    go.current_dir(&folder).stdin(Stdio::null()).args(["run", "-tags", "hostwheel_native", "."]);
+    go.env("CGO_LDFLAGS", text(&run(&mut pkg_config)).trim()).env("LD_LIBRARY_PATH", prefix.join("lib"));
+    assert_eq!(check("go run", &mut go), "native: a has left\n");
+}
+
+/// A program of somebody else: a module of its own, with and without the library, also from vendored sources.
+#[test]
+fn a_module_outside_the_repository_builds_and_runs() {
+    if go().is_none() {
+        return;
+    }
+    let folder = outside("go-outside");
     let line = linking();
     let step = |native: bool, arguments: &[&str]| {
         let mut go = Command::new("go");
