@@ -28,8 +28,9 @@ type backend interface {
 	run(stop <-chan struct{}, m *mailbox)
 	// wake tells run that the mailbox has room.
 	wake()
-	// advance moves the manual clock and observes until nothing more is due or events wait to be drained.
-	advance(now time.Duration)
+	// advance moves the manual clock, observes until nothing more is due or there is no room for events, and says how many it
+	// made.
+	advance(now time.Duration) int
 	// drain takes at most limit events. A leave waits for its answer from now on.
 	drain(limit int) []event
 	// supersede notes in a leave that is about to be handed out whether its id has come back.

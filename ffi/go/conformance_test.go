@@ -189,6 +189,10 @@ func (t *tracedWheel) perform(op traceLine) told {
 		return t.inspect(member)
 	case "advance":
 		return t.advance(int64(t.number(op, "to")))
+	case "advance_undrained":
+		return t.advanceUndrained(int64(t.number(op, "to")))
+	case "drain":
+		return t.drained()
 	case "settle":
 		verdict := Done
 		if _, ok := op.fields["retry"]; ok {
@@ -282,7 +286,10 @@ func (t *tracedWheel) advance(to int64) told {
 			return refused(err)
 		}
 	} else {
-		t.drainAll(now)
+		for again := true; again; {
+			t.wheel.core.advance(now)
+			again = t.drain()
+		}
 	}
 	t.clockMS = max(t.clockMS, to)
 	answer := says("ok", nil, "events", len(t.seen))
@@ -290,24 +297,37 @@ func (t *tracedWheel) advance(to int64) told {
 	return answer
 }
 
-func (t *tracedWheel) drainAll(now time.Duration) {
-	core := t.wheel.core
-	for {
-		core.advance(now)
-		events := core.drain(math.MaxInt)
-		if len(events) == 0 {
-			return
-		}
-		for i := range events {
-			switch events[i].kind {
-			case SuspectEvent:
-				core.told(events[i].host)
-			case LeaveEvent:
-				core.supersede(&events[i])
-			}
-			t.seen = append(t.seen, tellEvent(eventOf[uint64](&events[i])))
-		}
+// advanceUndrained leaves what comes in the queue.
+func (t *tracedWheel) advanceUndrained(to int64) told {
+	if err := t.wheel.refused(); err != nil {
+		return refused(err)
 	}
+	t.clockMS = max(t.clockMS, to)
+	return says("ok", nil, "made", t.wheel.core.advance(time.Duration(to)*time.Millisecond))
+}
+
+// drain drains all that is in the queue, and notes it; false if there was nothing.
+func (t *tracedWheel) drain() bool {
+	core := t.wheel.core
+	events := core.drain(math.MaxInt)
+	for i := range events {
+		switch events[i].kind {
+		case SuspectEvent:
+			core.told(events[i].host)
+		case LeaveEvent:
+			core.supersede(&events[i])
+		}
+		t.seen = append(t.seen, tellEvent(eventOf[uint64](&events[i])))
+	}
+	return len(events) > 0
+}
+
+func (t *tracedWheel) drained() told {
+	t.seen = nil
+	t.drain()
+	answer := says("ok", nil, "events", len(t.seen))
+	answer.events = t.seen
+	return answer
 }
 
 func (t *tracedWheel) stats() told {

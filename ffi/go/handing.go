@@ -22,6 +22,9 @@ func (p *pure) take(h *host, w word) bool {
 		p.wait(h)
 		return true
 	}
+	if p.paused() {
+		return p.starve(h)
+	}
 	gone := w.in(taken)
 	if !h.swap(w, gone) {
 		return false
@@ -55,6 +58,14 @@ func (p *pure) wait(h *host) {
 	p.incoming.put(h)
 }
 
+// starve puts a host that has something to tell among those that wait for room in the queue.
+func (p *pure) starve(h *host) bool {
+	p.arm(h, p.looker.tick())
+	p.timing.unlist(h)
+	p.starved.put(h)
+	return true
+}
+
 // handOut queues a leave. In the queue it does not age.
 func (p *pure) handOut(h *host, e event) {
 	p.arm(h, p.looker.tick())
@@ -71,6 +82,8 @@ func (p *pure) visitTaken(h *host) {
 		p.actOn(h)
 	case o.due > p.looker.tick():
 		p.schedule(h, o.due)
+	case p.paused():
+		p.starve(h)
 	default:
 		o.attempt++
 		p.counts.Retries++

@@ -395,9 +395,11 @@ func (n *core) wake() {
 	}
 }
 
-func (n *core) advance(now time.Duration) {
+func (n *core) advance(now time.Duration) int {
 	n.manualNS.Store(max(n.manualNS.Load(), int64(now)))
-	_ = n.check(n.wheel.Advance(now)) // closed meanwhile: the caller looks for that
+	made, code := n.wheel.Advance(now)
+	_ = n.check(code) // closed meanwhile: the caller looks for that
+	return made
 }
 
 func (n *core) drain(limit int) []event {

@@ -12,24 +12,25 @@ func (p *pure) step() {
 	now := p.looker.look(&p.clock, p.known == 0)
 	p.silence.look(now, p.clock.heardUntil())
 	p.brake.look(now, p.alive())
-	waiting := p.waiting()
+	turn := p.turn()
 	if p.released.Swap(false) {
-		p.brake.released = uint64(waiting)
+		p.brake.released = uint64(turn)
 	}
-	if waiting == 0 {
+	if turn == 0 {
 		// Nobody waits any more: what is left of a release is void.
 		p.brake.released = 0
 	}
-	p.serveWaiting(min(waiting, visitsPerStep))
+	p.serveStarved(min(len(p.starved.hosts), visitsPerStep))
+	p.serveWaiting(min(turn, visitsPerStep))
 	for range visitsPerStep {
-		h := p.next(p.marks.take)
+		h := p.marks.take()
 		if h == nil {
 			break
 		}
 		p.visit(h)
 	}
 	for range visitsPerStep {
-		h := p.next(func() *host { return p.timing.pop(now) })
+		h := p.timing.pop(now)
 		if h == nil {
 			break
 		}
@@ -38,16 +39,15 @@ func (p *pure) step() {
 	if p.braking {
 		p.brakeTicks += now - p.brakingSince
 	}
-	p.braking = p.waiting() > 0 && !p.brake.open() && !p.silence.lasts
+	p.braking = p.turn() > 0 && !p.brake.open() && !p.silence.lasts
 	p.brakingSince = now
 }
 
-// next is the next host of a source, unless the queue is full: then hints stay where they are.
-func (p *pure) next(source func() *host) *host {
-	if p.paused() {
-		return nil
+// serveStarved looks again at hosts that were waiting for room in the queue before this step.
+func (p *pure) serveStarved(n int) {
+	for ; n > 0 && !p.paused(); n-- {
+		p.visit(p.starved.pop())
 	}
-	return source()
 }
 
 // serveWaiting looks again at hosts that were waiting for their turn before this step.
@@ -64,8 +64,8 @@ func (p *pure) serveWaiting(n int) {
 	}
 }
 
-// waiting is how many hosts wait for their turn to leave.
-func (p *pure) waiting() int { return len(p.incoming.hosts) + len(p.outgoing.hosts) }
+// turn is how many hosts wait for their turn to leave.
+func (p *pure) turn() int { return len(p.incoming.hosts) + len(p.outgoing.hosts) }
 
 // paused says whether events must be drained before more are made.
 func (p *pure) paused() bool { return len(p.queue) >= p.queueLimit }
@@ -77,8 +77,8 @@ func (p *pure) mayTake() bool {
 
 // more says whether there is more to do at once.
 func (p *pure) more() bool {
-	return !p.paused() && (p.waiting() > 0 && p.mayTake() || p.marks.any() ||
-		p.timing.draining() || p.timing.nextLook() <= p.looker.tick())
+	room := !p.paused() && (len(p.starved.hosts) > 0 || p.turn() > 0 && p.mayTake())
+	return room || p.marks.any() || p.timing.draining() || p.timing.nextLook() <= p.looker.tick()
 }
 
 // nextLook is when to step again if nobody wakes the observer; never if it need not.
@@ -87,10 +87,7 @@ func (p *pure) nextLook() tick {
 		return never
 	}
 	next := p.looker.nextLook()
-	if p.paused() {
-		return next
-	}
-	if p.waiting() > 0 {
+	if p.turn() > 0 && !p.paused() {
 		switch {
 		case p.silence.lasts:
 			// Who ends it earlier by announcing need not wake us.
@@ -128,6 +125,9 @@ func (p *pure) visit(h *host) {
 func (p *pure) visitLive(h *host, w word) bool {
 	p.silence.saw(w.last())
 	if h.suspected {
+		if p.paused() {
+			return p.starve(h)
+		}
 		p.endSuspicion(h)
 		p.counts.Recoveries++
 		p.emit(h, w, RecoveredEvent)
@@ -141,6 +141,9 @@ func (p *pure) visitLive(h *host, w word) bool {
 	}
 	if p.graceOf(w.cadence()) == 0 {
 		return p.take(h, w)
+	}
+	if p.paused() {
+		return p.starve(h)
 	}
 	doubted := w.in(suspect)
 	if !h.swap(w, doubted) {
@@ -263,15 +266,16 @@ func (p *pure) arm(h *host, due tick) {
 }
 
 // advance moves the manual clock.
-func (p *pure) advance(now time.Duration) {
+func (p *pure) advance(now time.Duration) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	before := len(p.queue)
 	p.clock.setManual(int64(now))
 	p.counts.WakeUps++
 	for {
 		p.step()
 		if !p.more() {
-			return
+			return len(p.queue) - before
 		}
 	}
 }

@@ -48,8 +48,10 @@ type pure struct {
 	handles handles
 	// incoming and outgoing are the hosts that wait for their turn to leave: those since the last exchange, and before.
 	incoming, outgoing *list
-	queue              []event
-	queueLimit         int
+	// starved are the hosts that wait for room in the queue.
+	starved    *list
+	queue      []event
+	queueLimit int
 	// inUse is how many hosts were registered and not freed yet; known, how many of these the observer has looked at.
 	inUse, known int
 	goodbyesSeen uint64
@@ -69,8 +71,8 @@ func newPure(s settings) *pure {
 	p.brake.init(s.brake, s.hostTTL, now)
 	p.silence.init(s.silenceExpected, s.hostTTL)
 	p.handles.seed = rand.Uint32()
-	p.incoming, p.outgoing = &list{level: -1}, &list{level: -1}
-	p.queueLimit = 1024
+	p.incoming, p.outgoing, p.starved = &list{level: -1}, &list{level: -1}, &list{level: -1}
+	p.queueLimit = min(s.maxOutstanding, 1024)
 	if s.manual {
 		// The first look, so that time may pass from now on.
 		p.mu.Lock()
@@ -349,7 +351,7 @@ func (p *pure) stats() Stats {
 	s.Live = p.alive()
 	s.Left = p.goodbyes.Load()
 	s.Clamps, s.Panics, s.Superseded = p.clamps.Load(), p.panics.Load(), p.superseded.Load()
-	s.Waiting = uint64(p.waiting())
+	s.Waiting = uint64(p.turn() + len(p.starved.hosts))
 	s.Silence = time.Duration(p.silence.length(p.looker.tick())) * time.Millisecond
 	s.Silences = p.silence.starts
 	s.Brake = time.Duration(p.brakeTicks) * time.Millisecond

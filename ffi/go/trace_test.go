@@ -9,9 +9,8 @@ import (
 
 // Reading conformance traces; tests/conformance/README.md of the repository describes them.
 
-// traceFeatures are what this runner has. Events cannot be left in the queue: the pure backend makes no more of them than
-// fit, and leaves hosts where they are.
-var traceFeatures = []string{"guards", "callback", "clock", "snapshot"}
+// traceFeatures are what this runner has.
+var traceFeatures = []string{"guards", "queue", "callback", "clock", "snapshot"}
 
 var traceSettings = map[string]uint64{
 	"host_ttl_ms": 3_600_000, "grace_ms": 15_000, "min_interval_ms": 1000, "max_interval_ms": 2_073_600_000,

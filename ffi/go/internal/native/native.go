@@ -249,11 +249,12 @@ func (w *Wheel) Told(handle uint64) Code {
 	return Code(code)
 }
 
-// Advance moves the manual clock.
-func (w *Wheel) Advance(now time.Duration) Code {
-	code := C.hostwheel_advance(w.c, ns(now), nil)
+// Advance moves the manual clock, and says how many events were made.
+func (w *Wheel) Advance(now time.Duration) (int, Code) {
+	var made C.size_t
+	code := C.hostwheel_advance(w.c, ns(now), &made)
 	runtime.KeepAlive(w)
-	return Code(code)
+	return int(made), Code(code)
 }
 
 // Release has the brake let those go who wait.
