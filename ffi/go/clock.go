@@ -44,10 +44,7 @@ func (c *clock) init(s *settings) {
 	c.announcing = announcing{
 		manual: s.manual, terms: s.terms, until: &c.plainUntil, shift: &c.shiftNS, raised: &c.raised, raisedBy: &c.raisedBy,
 	}
-	c.announcing.watch.init(time.Now())
-	if c.manual {
-		c.announcing.watch.base = time.Unix(0, 0)
-	}
+	c.announcing.watch.init(c.manual)
 	c.setAway(0)
 	horizon := epoch // nobody has looked yet
 	if s.watchdog == 0 {

@@ -70,10 +70,7 @@ func newNative(s settings) (backend, error) {
 func (n *core) learnLayout() {
 	a := &n.announcing
 	a.manual, a.terms, a.keeps = n.manual, n.terms, n.wheel
-	a.watch.init(time.Now())
-	if n.manual {
-		a.watch.base = time.Unix(0, 0)
-	}
+	a.watch.init(n.manual)
 	narrowest := time.Duration(1<<63 - 1)
 	for range 16 {
 		before := time.Since(a.watch.base)

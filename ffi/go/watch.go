@@ -45,10 +45,15 @@ const (
 	rateBits = 32
 )
 
-func (w *watch) init(base time.Time) {
-	w.base = base
+// init begins now; where a manual clock tells the time, with the Unix epoch.
+func (w *watch) init(manual bool) {
+	if manual {
+		w.base = time.Unix(0, 0)
+		return
+	}
+	w.base = time.Now()
 	// The clock of a testing/synctest bubble stands still while the counter goes on. It begins with the year 2000.
-	w.counts = counter.Usable() && base.Year() > 2010
+	w.counts = counter.Usable() && w.base.Year() > 2010
 }
 
 // margin is by how much what it tells may be late.

@@ -9,7 +9,7 @@ import (
 // The watch is never early, whoever reads it, and tells the time within the margin, so far as the test is not held back itself.
 func TestTheWatchIsNeverEarly(t *testing.T) {
 	var w watch
-	w.init(time.Now())
+	w.init(false)
 	var readers sync.WaitGroup
 	for reader := range uint64(4) {
 		readers.Go(func() {
@@ -78,7 +78,7 @@ func TestAReadingThatTookLongIsForNobody(t *testing.T) {
 
 func TestAReadingIsForOneShift(t *testing.T) {
 	var w watch
-	w.init(time.Now())
+	w.init(false)
 	if !w.counts {
 		t.Skip("there is no counter to read")
 	}
