@@ -37,6 +37,13 @@ func run(backend hostwheel.Backend, f *fleet) *running {
 		members[i], _, err = wheel.Announce(id, interval, &today{id: id})
 		must(err)
 	}
+	// Until the wheel has looked at a new host, within half a second, each of its announces reports it.
+	for _, m := range members {
+		for status, err := m.Inspect(); !status.Looked; status, err = m.Inspect() {
+			must(err)
+			time.Sleep(time.Millisecond)
+		}
+	}
 	for _, i := range f.order {
 		r.members = append(r.members, members[i])
 	}
