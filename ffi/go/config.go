@@ -74,7 +74,8 @@ type Config[V any] struct {
 	// rounded up, this one as well.) Default: 24 days.
 	MaxInterval time.Duration
 	// Watchdog: the wheel looks at the clock at least this often while it knows a host. Time between looks that were further
-	// apart than planned counts against no host. Off believes the clock. Default: 1 s.
+	// apart than planned counts against no host. Off believes the clock, also for the time in which Run does not run.
+	// Default: 1 s.
 	Watchdog time.Duration
 	// Backstop is how often the native backend sweeps all its records. The pure backend cannot lose a host's hint, and has
 	// nothing to sweep. Default: 5 min.
@@ -103,8 +104,8 @@ type Config[V any] struct {
 	// Leave is called when a host is gone. Remove it if the member is still the one that you know, and answer Done or
 	// Retry(after). Nil accepts every leave.
 	Leave func(*Event[V]) Verdict
-	// Suspect is called when a host's TTL has passed; it leaves after the grace. Who learns of the host's life elsewhere
-	// answers here with RenewAt. May be nil.
+	// Suspect is called when a host's TTL has passed; it leaves after the grace, and not before this has returned. Who learns
+	// of the host's life elsewhere answers here with RenewAt. May be nil.
 	Suspect func(*Event[V])
 	// Recovered is called when a suspect was heard again. May be nil.
 	Recovered func(*Event[V])
