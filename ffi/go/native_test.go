@@ -4,6 +4,9 @@ package hostwheel
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"runtime"
 	"testing"
 	"time"
 	"unsafe"
@@ -123,4 +126,68 @@ func TestARenewReachesTheLibrary(t *testing.T) {
 	if after, _ := n.wheel.Inspect(m.Handle()); after.LastSeenNS <= before.LastSeenNS {
 		t.Errorf("last seen at %d, then at %d", before.LastSeenNS, after.LastSeenNS)
 	}
+}
+
+// threads counts the threads of wheels, and descriptors the open files, of this process.
+func threads(t *testing.T) (wheels, descriptors int) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		if name, err := os.ReadFile("/proc/self/task/" + task.Name() + "/comm"); err == nil && string(name) == "hostwheel\n" {
+			wheels++
+		}
+	}
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wheels, len(files)
+}
+
+// Wheels that nobody holds go with their threads and descriptors, closed or not, as soon as their members are gone too.
+func TestADroppedWheelLeavesNoThreadBehind(t *testing.T) {
+	collected := func() (int, int) {
+		runtime.GC()
+		return threads(t)
+	}
+	// What other tests have dropped.
+	wheels, files := collected()
+	for range 20 {
+		time.Sleep(10 * time.Millisecond)
+		wheels, files = collected()
+	}
+	var kept *Member[int]
+	for i := range 50 {
+		w, err := New(Config[int]{Backend: Native})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept, _, err = w.Announce(fmt.Sprint(i), time.Minute, i); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			_ = w.Close()
+		}
+	}
+	// The last wheel is open, and lives as long as its member.
+	wait := func(more int) {
+		for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+			nowWheels, nowFiles := collected()
+			if nowWheels <= wheels+more && nowFiles <= files+8*more {
+				return
+			}
+			if time.Since(start) > time.Minute {
+				t.Fatalf("%d threads and %d files, of %d and %d before", nowWheels, nowFiles, wheels, files)
+			}
+		}
+	}
+	wait(1)
+	if err := kept.Renew(); err != nil {
+		t.Error(err)
+	}
+	runtime.KeepAlive(kept)
+	kept = nil
+	wait(0)
 }

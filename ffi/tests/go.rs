@@ -3,9 +3,13 @@
 
 mod build;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
+
+use hostwheel::{Config, Event, HostWheel, Interval, Verdict};
 
 use build::{libraries, run, scratch, script, text, top};
 
@@ -77,6 +81,53 @@ fn the_native_backend_says_what_it_needs() {
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("needs_cgo_and_Linux"), "{said}");
+}
+
+/// Hosts as a snapshot tells of them: id, interval and age.
+fn hosts_of(wheel: &HostWheel) -> Vec<(Vec<u8>, Option<Duration>, Duration)> {
+    let mut hosts = Vec::new();
+    wheel.each(|host| {
+        let status = wheel.inspect(host.handle).expect("it is known");
+        hosts.push((host.id.to_vec(), status.interval, status.age));
+        ControlFlow::Continue(())
+    });
+    hosts.sort();
+    hosts
+}
+
+/// The Go package takes over the hosts of a wheel in Rust, and the other way round.
+#[test]
+fn a_snapshot_passes_from_rust_to_go_and_back() {
+    let Some(mut go) = go() else { return };
+    let folder = scratch("go-snapshot");
+    let (from_rust, from_go) = (folder.join("rust.snapshot"), folder.join("go.snapshot"));
+    let open = || {
+        let config = Config { watchdog: Duration::ZERO, ..Config::default() };
+        HostWheel::manual(config, |_: &Event| Verdict::Done).expect("a wheel opens")
+    };
+    let wheel = open();
+    wheel.announce("worker-1", Duration::from_secs(30)).expect("it registers");
+    wheel.announce([0, 255, b'\n'], Interval::NONE).expect("it registers");
+    wheel.announce([b'x'; 1024], Duration::from_secs(4000)).expect("it registers");
+    wheel.advance(Duration::from_secs(61)).expect("time passes"); // one is suspect
+    wheel.announce("worker-2", Duration::from_millis(1001)).expect("it registers");
+    wheel.advance(Duration::from_millis(61_500)).expect("time passes");
+    wheel.snapshot(&from_rust).expect("it is written");
+
+    go.env("CGO_ENABLED", "0").env("HOSTWHEEL_SNAPSHOT_IN", &from_rust).env("HOSTWHEEL_SNAPSHOT_OUT", &from_go);
+    let said = check("go test", go.args(["test", "-count=1", "-v", "-run", "TestASnapshotOfTheRustCore", "."]));
+    assert!(said.contains("--- PASS: TestASnapshotOfTheRustCore"), "{said}");
+
+    let restored = open();
+    restored.restore(&from_go).expect("Go writes what Rust reads");
+    // Restoring limits an age to the interval, which is half of the host TTL for who names none.
+    let limited = |(id, interval, age): (Vec<u8>, Option<Duration>, Duration)| {
+        let most = interval.unwrap_or(Duration::from_secs(1800));
+        (id, interval, age.min(most))
+    };
+    let expected: Vec<_> = hosts_of(&wheel).into_iter().map(limited).collect();
+    assert_eq!(expected.len(), 4);
+    assert_eq!(hosts_of(&restored), expected);
 }
 
 /// A folder with somebody else's module, which uses the package.
