@@ -401,32 +401,37 @@ func (n *core) advance(now time.Duration) int {
 
 func (n *core) drain(limit int) []event {
 	var events []event
-	_, code := n.wheel.Drain(limit, func(e *native.Event) {
-		h := n.memberOf(e.Handle)
-		if h == nil {
-			// It has said goodbye since it was suspect, or recovered.
-			if Kind(e.Kind) == SuspectEvent {
+	for len(events) < limit {
+		drained, code := n.wheel.Drain(limit-len(events), func(e *native.Event) {
+			if h := n.memberOf(e.Handle); h != nil {
+				events = append(events, eventFrom(e, h))
+			} else if Kind(e.Kind) == SuspectEvent {
+				// It has said goodbye since.
 				_ = n.wheel.Told(e.Handle)
 			}
-			return
-		}
-		events = append(events, event{
-			kind:       Kind(e.Kind),
-			reason:     Reason(e.Reason),
-			superseded: e.Superseded,
-			attempt:    int(e.Attempt),
-			host:       h,
-			interval:   time.Duration(e.IntervalNS),
-			lastSeen:   time.Duration(e.LastSeenNS),
-			deadline:   time.Duration(e.DeadlineNS),
-			now:        time.Duration(e.NowNS),
-			lateness:   time.Duration(e.LatenessNS),
-			away:       time.Duration(e.AwayNS),
-			held:       time.Duration(e.HeldNS),
 		})
-	})
-	_ = n.check(code) // out of order: it was closed for that
+		if n.check(code) != nil || drained == 0 {
+			break // empty; or out of order, and closed for that
+		}
+	}
 	return events
+}
+
+func eventFrom(e *native.Event, h *host) event {
+	return event{
+		kind:       Kind(e.Kind),
+		reason:     Reason(e.Reason),
+		superseded: e.Superseded,
+		attempt:    int(e.Attempt),
+		host:       h,
+		interval:   time.Duration(e.IntervalNS),
+		lastSeen:   time.Duration(e.LastSeenNS),
+		deadline:   time.Duration(e.DeadlineNS),
+		now:        time.Duration(e.NowNS),
+		lateness:   time.Duration(e.LatenessNS),
+		away:       time.Duration(e.AwayNS),
+		held:       time.Duration(e.HeldNS),
+	}
 }
 
 // supersede: the library looked when the leave was drained. It may have come back since.

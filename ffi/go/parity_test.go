@@ -283,3 +283,38 @@ func TestSnapshotsToOnePathDoNotDisturbEachOther(t *testing.T) {
 	}
 	writers.Wait()
 }
+
+// Events of hosts that a callback says goodbye for are passed over; those behind them come all the same.
+func TestGoodbyesInACallbackDelayNoOtherEvent(t *testing.T) {
+	onEach(t, func(t *testing.T, backend hostwheel.Backend) {
+		var told []string
+		c := manual(backend)
+		var w *wheel
+		c.Suspect = func(e *event) {
+			told = append(told, e.ID())
+			if len(told) > 1 {
+				return
+			}
+			// For all others but i and j, whoever is told of first.
+			for id := 'a'; id <= 'h'; id++ {
+				if string(id) != e.ID() {
+					must(t, w.Leave(string(id)))
+				}
+			}
+		}
+		var err error
+		w, err = hostwheel.New(c)
+		must(t, err)
+		for id := 'a'; id <= 'j'; id++ {
+			_, _, err := w.Announce(string(id), sec, "")
+			must(t, err)
+		}
+		_, err = w.Advance(2 * sec)
+		must(t, err)
+		for _, id := range []string{"i", "j"} {
+			if !slices.Contains(told, id) {
+				t.Errorf("nobody was told of %s, but of %q", id, told)
+			}
+		}
+	})
+}
