@@ -17,12 +17,11 @@ const endNS = int64(lastTick-epoch) * tickNS
 // time = min(clock - away, horizon). At each look the observer publishes a horizon, the time up to which it stands for
 // having looked. A look that comes after the horizon adds the excess to away; no host is touched for it.
 //
-// Announcers load the horizon (or plainUntil, which was made of it), then away, then the clock. Held back between them they
+// Announcers load the horizon (or plainUntil, which was made of it), then the shift, then the clock. Held back between them they
 // stamp too early a time, or too late a one that the old horizon caps.
 type clock struct {
 	// announcing reads what is below. Its watch begins when the wheel was opened; manual clocks count from the Unix epoch.
 	announcing announcing
-	manual     bool
 
 	_ [64]byte // what announcers read stands apart from what others write
 	// plainUntil is the bound of plain stamps; 0 on the manual clock, and for ever once closed.
@@ -40,11 +39,10 @@ type clock struct {
 }
 
 func (c *clock) init(s *settings) {
-	c.manual = s.manual
 	c.announcing = announcing{
 		manual: s.manual, terms: s.terms, until: &c.plainUntil, shift: &c.shiftNS, raised: &c.raised, raisedBy: &c.raisedBy,
 	}
-	c.announcing.watch.init(c.manual)
+	c.announcing.watch.init(s.manual)
 	c.setAway(0)
 	horizon := epoch // nobody has looked yet
 	if s.watchdog == 0 {
@@ -52,7 +50,7 @@ func (c *clock) init(s *settings) {
 	}
 	c.horizon.Store(horizon)
 	c.heard.Store(epoch >> secondLog2)
-	if !c.manual {
+	if !s.manual {
 		c.plainUntil.Store(min((epoch>>secondLog2+1)<<secondLog2, horizon))
 	}
 }
@@ -60,27 +58,17 @@ func (c *clock) init(s *settings) {
 // readNS is the clock's time since open, away not taken off.
 func (c *clock) readNS() int64 {
 	ns := c.manualNS.Load()
-	if !c.manual {
+	if !c.announcing.manual {
 		ns = int64(time.Since(c.announcing.watch.base))
 	}
 	return min(max(ns, 0), endNS)
 }
 
-// tickOf is the wheel time of a clock reading, rounded up and not capped.
-func (c *clock) tickOf(ns, awayNS int64) tick {
-	// A reading before the opening, or far in the future, does not overflow.
-	ns = max(min(ns, endNS), -int64(epoch)*tickNS) - awayNS + int64(epoch)*tickNS
-	if ns <= 0 {
-		return 0
-	}
-	return tick((ns + tickNS - 1) / tickNS)
-}
-
 // stamp is that of an announce that happens now.
 func (c *clock) stamp() tick {
 	horizon := c.horizon.Load()
-	away := c.awayNS.Load()
-	return min(c.tickOf(c.readNS(), away), horizon)
+	shift := c.shiftNS.Load()
+	return min((uint64(c.readNS())+shift)/uint64(tickNS), horizon)
 }
 
 // stampOf is the stamp of an announce at the instant t; one in the future counts as now.

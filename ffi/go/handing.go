@@ -39,7 +39,7 @@ func (p *pure) take(h *host, w word) bool {
 	h.handout = &handout{attempt: 1, reason: e.reason}
 	if h.held != 0 {
 		h.handout.held = saturatingSub(now, max(h.held, p.leavesAt(w)))
-		e.held = time.Duration(h.handout.held) * time.Millisecond
+		e.held = lengthOf(h.handout.held)
 	}
 	p.counts.late(max(e.lateness-e.held, 0))
 	if e.reason == HostTTL {
@@ -89,7 +89,7 @@ func (p *pure) visitTaken(h *host) {
 		p.counts.Retries++
 		e := p.made(h, h.word(), LeaveEvent)
 		e.attempt, e.reason = o.attempt, o.reason
-		e.held = time.Duration(o.held) * time.Millisecond
+		e.held = lengthOf(o.held)
 		p.handOut(h, e)
 	}
 }

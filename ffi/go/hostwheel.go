@@ -101,11 +101,12 @@ func (w *Wheel[V]) announce(id string, c call, v V) (*Member[V], Outcome, error)
 	if err := checkAnnounce(id, c.interval); err != nil {
 		return nil, 0, err
 	}
-	if err := w.refused(); err != nil {
-		return nil, 0, err
-	}
+	// A wheel that is closed hears nobody.
 	if h, outcome, ok := w.core.hear(id, c); ok {
 		return memberOf[V](h), outcome, nil
+	}
+	if err := w.refused(); err != nil {
+		return nil, 0, err
 	}
 	return w.register(id, c, v)
 }

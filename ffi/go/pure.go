@@ -312,7 +312,7 @@ func (p *pure) inspect(h *host) (Status, error) {
 		Handle:   h.handle,
 		Interval: w.cadence().interval(),
 		LastSeen: sinceOpen(w.last()),
-		Age:      time.Duration(saturatingSub(now, w.last())) * time.Millisecond,
+		Age:      lengthOf(saturatingSub(now, w.last())),
 		Deadline: sinceOpen(p.deadline(w)),
 		LeavesAt: sinceOpen(p.leavesAt(w)),
 	}
@@ -352,9 +352,9 @@ func (p *pure) stats() Stats {
 	s.Left = p.goodbyes.Load()
 	s.Clamps, s.Panics, s.Superseded = p.clamps.Load(), p.panics.Load(), p.superseded.Load()
 	s.Waiting = uint64(p.turn() + len(p.starved.hosts))
-	s.Silence = time.Duration(p.silence.length(p.looker.tick())) * time.Millisecond
+	s.Silence = lengthOf(p.silence.length(p.looker.tick()))
 	s.Silences = p.silence.starts
-	s.Brake = time.Duration(p.brakeTicks) * time.Millisecond
+	s.Brake = lengthOf(p.brakeTicks)
 	s.Away = time.Duration(p.looker.missedNS)
 	s.Now = time.Duration(p.clock.nowNS())
 	s.Margin = p.clock.announcing.watch.margin()

@@ -137,7 +137,7 @@ func (w *Wheel[V]) restoreHost(r fileRecord, value func(id string) V) (bool, err
 	if w.core.find(r.id) != nil {
 		return false, nil
 	}
-	interval := time.Duration(r.intervalMS) * time.Millisecond
+	interval := lengthOf(tick(r.intervalMS))
 	// At least 1 ms, which has passed since: news with an age changes nothing for a host that another goroutine announces
 	// between the look above and ours.
 	age := min(max(r.ageMS, 1), w.core.effectiveInterval(interval))

@@ -42,7 +42,7 @@ func sinceOpen(t tick) time.Duration {
 	if t < epoch {
 		return 0
 	}
-	return time.Duration(t-epoch) * time.Millisecond
+	return lengthOf(t - epoch)
 }
 
 func saturatingSub(a, b tick) tick {
@@ -92,7 +92,7 @@ func (c cadence) ms() tick {
 }
 
 func (c cadence) interval() time.Duration {
-	return time.Duration(c.ms()) * time.Millisecond
+	return lengthOf(c.ms())
 }
 
 // word is the truth about a host in 64 bits, so that one compare-and-swap changes all of it together: 3 bits of phase,
