@@ -1,0 +1,181 @@
+package dragonfly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	pkggc "d7y.io/dragonfly/v2/pkg/gc"
+	"d7y.io/dragonfly/v2/scheduler/resource/standard"
+
+	"github.com/hostwheel/hostwheel/ffi/go"
+)
+
+// GC is Dragonfly's garbage collection, whose scan of hosts asks the wheel first. Give it to standard.New and to Wrap, and
+// use it everywhere else too.
+type GC struct {
+	pkggc.GC
+	// scan is the host manager's own.
+	scan  atomic.Pointer[pkggc.Runner]
+	watch atomic.Pointer[watch]
+}
+
+// WrapGC wraps a garbage collection. Until Wrap is called it does what that does.
+func WrapGC(inner pkggc.GC) *GC { return &GC{GC: inner} }
+
+// Add adds a task.
+func (g *GC) Add(task pkggc.Task) error {
+	if task.ID != standard.GCHostID || task.Runner == nil {
+		return g.GC.Add(task)
+	}
+	scan := task.Runner
+	task.Runner = hostScan{g}
+	if err := g.GC.Add(task); err != nil {
+		return err
+	}
+	g.scan.Store(&scan)
+	return nil
+}
+
+// attach has the scan of hosts ask a watch.
+func (g *GC) attach(w *watch) error {
+	if g.scan.Load() == nil {
+		return fmt.Errorf("%w: GC has no scan of hosts: standard.New must get it", ErrOptions)
+	}
+	if !g.watch.CompareAndSwap(nil, w) {
+		return fmt.Errorf("%w: GC has another resource already", ErrOptions)
+	}
+	return nil
+}
+
+// hostScan is the task in place of the host manager's own.
+type hostScan struct{ gc *GC }
+
+// RunGC does what is left to do for the scan.
+func (h hostScan) RunGC(ctx context.Context) error {
+	scan := *h.gc.scan.Load()
+	if w := h.gc.watch.Load(); w != nil {
+		return w.collect(ctx, scan.RunGC, false)
+	}
+	return scan.RunGC(ctx)
+}
+
+// sweeping is when the back-stop looked last.
+type sweeping struct {
+	busy atomic.Bool
+	last time.Time // by whom busy was set
+}
+
+// collect is the scan of hosts. If it was asked for by hand, it does not matter when the last one was.
+func (w *watch) collect(ctx context.Context, scan func(context.Context) error, asked bool) error {
+	if w.Mode == Shadow || w.failed.Load() {
+		err := scan(ctx)
+		w.compare()
+		return err
+	}
+	if !w.sweeping.busy.CompareAndSwap(false, true) {
+		return nil
+	}
+	defer w.sweeping.busy.Store(false)
+	if !asked && time.Since(w.sweeping.last) < w.Backstop && w.counted.untracked.Load() == 0 {
+		return nil
+	}
+	w.sweeping.last = time.Now()
+	w.sweep(ctx)
+	return nil
+}
+
+// slack is how far past its end a host must be for the back-stop to take it.
+const slack = 2 * time.Second
+
+// sweep is the back-stop: it looks at all hosts, and removes those that the wheel should have removed and did not. It trusts
+// what the wheel knows of a host, and time in which nobody watched counts against none; but not that the wheel looks at it.
+func (w *watch) sweep(ctx context.Context) {
+	for i := range w.table.stripes {
+		if ctx.Err() != nil || w.isStopped() {
+			return
+		}
+		stats := w.wheel.Stats()
+		for _, host := range w.lostIn(&w.table.stripes[i], stats) {
+			host.Log.Info("host is gone and the wheel did not notice, causing the host to leave peers")
+			w.leavePeers(host)
+		}
+	}
+	w.adoptAll()
+}
+
+// lostIn deletes the hosts of a stripe that are gone and that the wheel lost or never had.
+func (w *watch) lostIn(s *stripe, stats hostwheel.Stats) []*standard.Host {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lost []*standard.Host
+	for _, e := range s.entries {
+		if !w.expires(e.said()) || !w.isLost(e, stats) {
+			continue
+		}
+		e.asked = e.host.UpdatedAt.Load()
+		if time.Since(e.asked) <= w.term(e)+slack || w.downloads(s, e.host.ID) {
+			continue
+		}
+		if host := w.remove(s, e); host != nil {
+			w.counted.rescues.Add(1)
+			lost = append(lost, host)
+		}
+	}
+	return lost
+}
+
+// isLost says whether the wheel should have removed a host by now, or does not have it. The host's lock is held.
+func (w *watch) isLost(e *entry, stats hostwheel.Stats) bool {
+	if e.member == nil {
+		// There may be room now. If not, it is removed as the scan does it; but not while others are held back.
+		w.track(e, hostwheel.SeenAt(e.host.UpdatedAt.Load()))
+		return e.untracked && stats.Waiting == 0
+	}
+	status, err := e.member.Inspect()
+	switch {
+	case errors.Is(err, hostwheel.ErrStale):
+		// Its leave was answered, and it is still here.
+		return true
+	case err != nil, status.State == hostwheel.Taken, status.HeldBy != hostwheel.NotHeld:
+		return false
+	default:
+		return stats.Now > status.LeavesAt+slack
+	}
+}
+
+// term is how long after its last sign of life a host is gone.
+func (w *watch) term(e *entry) time.Duration {
+	interval := w.effective(e)
+	return 2*interval + w.wait(interval)
+}
+
+// effective is the interval that the wheel goes by; 0 if the host never expires.
+func (w *watch) effective(e *entry) time.Duration {
+	interval := e.said()
+	if interval <= 0 {
+		return w.HostTTL / 2
+	}
+	least := w.MinInterval
+	if least == 0 {
+		least = time.Second
+	}
+	return min(max(interval, least), hostwheel.Longest)
+}
+
+// wait is the grace of a host of that interval.
+func (w *watch) wait(interval time.Duration) time.Duration {
+	switch w.Grace {
+	case hostwheel.Off:
+		return 0
+	case 0:
+		return min(defaultGrace, interval)
+	default:
+		return min(w.Grace, interval)
+	}
+}
+
+// defaultGrace is the wheel's.
+const defaultGrace = 15 * time.Second

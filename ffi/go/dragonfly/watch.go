@@ -1,0 +1,197 @@
+package dragonfly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"d7y.io/dragonfly/v2/scheduler/resource/standard"
+
+	"github.com/hostwheel/hostwheel/ffi/go"
+)
+
+// member is one incarnation of a host in the wheel.
+type member = hostwheel.Member[*entry]
+
+// watch is a wheel, the hosts of one Dragonfly resource, and what keeps them together.
+//
+// The host manager says which hosts there are, the wheel which of them live. Whoever changes what both know of a host holds
+// the lock of its stripe: that makes each of these changes one step for all others. The lock is never held while peers are
+// told to leave, or a handler of Dragonfly's runs.
+//
+// An announce goes by the wheel twice. Before the handler, so that no host can be removed between the handler's look-up of
+// it and its news: if it was found gone already, then either it is deleted by now and the handler stores a new one, or it
+// is another incarnation from here on, and the old one's leave does nothing. And after the handler, so that the wheel's
+// stamp is not before UpdatedAt: only news from elsewhere is later than it.
+type watch struct {
+	Options
+	inner   standard.HostManager
+	peers   standard.PeerManager
+	manager *hostManager
+	wheel   *hostwheel.Wheel[*entry]
+	logger  *slog.Logger
+	table   table
+	counted counters
+	// compared is what Shadow finds.
+	compared comparison
+	sweeping sweeping
+
+	// failed: the wheel does not work, by a bug of its own.
+	failed atomic.Bool
+
+	warnOnce sync.Once
+
+	mu      sync.Mutex
+	stopped bool
+	ended   chan struct{} // closed when the wheel's Run has returned; nil before start
+}
+
+// counters are what Report tells, beside what the wheel counts itself.
+type counters struct {
+	removed, heardElsewhere, downloads, putBack, superseded, rescues atomic.Uint64
+	// untracked is how many entries are marked so now.
+	untracked atomic.Int64
+}
+
+// newWatch makes a watch over a resource, none of whose hosts it knows yet; see adoptAll.
+func newWatch(inner standard.Resource, o Options) (*watch, error) {
+	w := &watch{Options: o, inner: inner.HostManager(), peers: inner.PeerManager(), logger: o.Logger}
+	w.manager = &hostManager{HostManager: w.inner, watch: w}
+	w.table.init()
+	wheel, err := hostwheel.New(hostwheel.Config[*entry]{
+		HostTTL:         o.HostTTL,
+		Grace:           o.Grace,
+		MinInterval:     o.MinInterval,
+		MaxHosts:        o.MaxHosts,
+		Workers:         o.Workers,
+		Brake:           o.Brake,
+		SilenceExpected: o.SilenceExpected,
+		Backend:         o.Backend,
+		Logger:          o.Logger,
+		Leave:           w.onLeave,
+		Suspect:         w.onSuspect,
+		Recovered:       w.onRecovered,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("hostwheel/dragonfly: %w", err)
+	}
+	w.wheel = wheel
+	w.compared.init(o.Grace)
+	w.sweeping.last = time.Now()
+	return w, nil
+}
+
+// start has the wheel work until stop.
+func (w *watch) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped || w.ended != nil {
+		return
+	}
+	w.ended = make(chan struct{})
+	go func() {
+		defer close(w.ended)
+		if err := w.wheel.Run(context.Background()); err != nil {
+			w.failed.Store(true)
+			w.logger.Error("hostwheel: the wheel does not work; Dragonfly's scan does it all", "error", err)
+		}
+	}()
+}
+
+// stop returns when no callback runs any more.
+func (w *watch) stop() {
+	w.mu.Lock()
+	ended := w.ended
+	w.stopped = true
+	w.mu.Unlock()
+	// That the wheel failed was said when it did.
+	_ = w.wheel.Close()
+	if ended != nil {
+		<-ended
+	}
+}
+
+// isStopped says whether stop was called.
+func (w *watch) isStopped() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stopped
+}
+
+// expires says whether a host that said that interval ever expires.
+func (w *watch) expires(interval time.Duration) bool { return interval > 0 || w.HostTTL > 0 }
+
+// heard says that a host announced itself, with an interval or without saying one, and returns its member; nil if the wheel
+// does not have it: it is not stored yet, or never expires.
+func (w *watch) heard(id string, interval time.Duration, says bool) *member {
+	if m, ok := w.wheel.Lookup(id); ok && (!says || m.Value().said() == interval) && m.Renew() == nil {
+		return m
+	}
+	s := w.table.stripe(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[id]
+	if e == nil {
+		return nil
+	}
+	switch {
+	case says && interval != e.said():
+		e.say(interval)
+		w.track(e)
+	case e.member == nil && !e.untracked:
+	case e.member == nil || e.member.Renew() != nil:
+		// There was no room for it in the wheel, or it was found gone: then its leave does nothing from now on.
+		w.track(e)
+	}
+	return e.member
+}
+
+// heardAgain says again that a host announced itself; m is what heard returned.
+func (w *watch) heardAgain(m *member, id string, interval time.Duration, says bool) {
+	if m != nil && m.Renew() != nil {
+		w.heard(id, interval, says)
+	}
+}
+
+// track has the wheel know a host with the interval that it said last, if it expires at all. The host's lock is held.
+func (w *watch) track(e *entry, options ...hostwheel.AnnounceOption) {
+	before := e.member
+	e.member = nil
+	if !w.expires(e.said()) {
+		w.mark(e, false)
+		if before != nil {
+			// If it was found gone meanwhile, that means nothing any more.
+			_ = before.Leave()
+		}
+		return
+	}
+	m, outcome, err := w.wheel.Announce(e.host.ID, max(e.said(), 0), e, options...)
+	e.member = m
+	w.mark(e, err != nil && !errors.Is(err, hostwheel.ErrClosed))
+	if err != nil && e.untracked {
+		w.warnOnce.Do(func() {
+			w.logger.Warn("hostwheel: the wheel does not take a host; Dragonfly's scan watches it. Others will only be counted",
+				"host", e.host.ID, "error", err)
+		})
+	}
+	if outcome == hostwheel.Registered && before != nil {
+		w.compared.returned(e)
+	}
+}
+
+// mark notes whether the wheel does not have a host that expires. The host's lock is held.
+func (w *watch) mark(e *entry, untracked bool) {
+	if e.untracked == untracked {
+		return
+	}
+	e.untracked = untracked
+	if untracked {
+		w.counted.untracked.Add(1)
+	} else {
+		w.counted.untracked.Add(-1)
+	}
+}
