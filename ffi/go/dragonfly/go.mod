@@ -6,6 +6,8 @@ require (
 	d7y.io/api/v2 v2.2.32
 	d7y.io/dragonfly/v2 v2.5.1
 	github.com/hostwheel/hostwheel/ffi/go v0.0.0
+	github.com/hostwheel/hostwheel/ffi/go/hostwheelprom v0.0.0
+	github.com/prometheus/client_golang v1.24.0
 	google.golang.org/grpc v1.82.1
 	google.golang.org/protobuf v1.36.11
 )
@@ -102,7 +104,6 @@ require (
 	github.com/opentracing/opentracing-go v1.2.0 // indirect
 	github.com/pelletier/go-toml/v2 v2.3.1 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
-	github.com/prometheus/client_golang v1.24.0 // indirect
 	github.com/prometheus/client_model v0.6.2 // indirect
 	github.com/prometheus/common v0.70.0 // indirect
 	github.com/prometheus/procfs v0.21.1 // indirect
@@ -166,4 +167,7 @@ require (
 	stathat.com/c/consistent v1.0.0 // indirect
 )
 
-replace github.com/hostwheel/hostwheel/ffi/go => ..
+replace (
+	github.com/hostwheel/hostwheel/ffi/go => ..
+	github.com/hostwheel/hostwheel/ffi/go/hostwheelprom => ../hostwheelprom
+)
