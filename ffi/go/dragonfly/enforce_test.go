@@ -74,11 +74,11 @@ func TestNewsDuringTheDeletionPutsTheHostBack(t *testing.T) {
 		r.announce("a", 10*second)
 		host, peer := r.host("a"), r.addPeer("a")
 		uploads := 0
-		r.inner.manager.atDelete = func(id string) {
+		r.inner.manager.atDelete(func(string) {
 			if uploads++; uploads == 1 {
 				host.UpdatedAt.Store(time.Now())
 			}
-		}
+		})
 		time.Sleep(30*second + tick)
 		synctest.Wait()
 		r.wantThere("a")
@@ -97,10 +97,10 @@ func TestNewsDuringTheDeletionPutsTheHostBack(t *testing.T) {
 func TestAHostThatReturnsBeforeItsTurnStays(t *testing.T) {
 	bubble(t, Options{Workers: 1}, func(t *testing.T, r *rig) {
 		entered, leave := make(chan string), make(chan bool)
-		r.inner.manager.atDelete = func(id string) {
+		r.inner.manager.atDelete(func(id string) {
 			entered <- id
 			<-leave
-		}
+		})
 		hosts := []string{"a", "b", "c"}
 		for _, id := range hosts {
 			r.announce(id, 10*second)
@@ -116,7 +116,7 @@ func TestAHostThatReturnsBeforeItsTurnStays(t *testing.T) {
 		synctest.Wait()
 		// One comes back, one says goodbye; one more comes as another host altogether.
 		r.announceV1(others[0])
-		r.inner.manager.atDelete = nil
+		r.inner.manager.atDelete(nil)
 		r.HostManager().Delete(others[1])
 		r.announce(others[1], 20*second)
 		leave <- true

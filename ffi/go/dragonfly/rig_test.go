@@ -65,16 +65,21 @@ func (h *hooked) Stop()        {}
 type hookedManager struct {
 	standard.HostManager
 	mu sync.Mutex
-	// deleted counts deletions by id; atDelete is called before each.
-	deleted  map[string]int
-	atDelete func(id string)
-	scans    int
+	// deleted counts deletions by id; hook is called before each.
+	deleted map[string]int
+	hook    func(id string)
+}
+
+func (m *hookedManager) atDelete(hook func(id string)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hook = hook
 }
 
 func (m *hookedManager) Delete(id string) {
 	m.mu.Lock()
 	m.deleted[id]++
-	hook := m.atDelete
+	hook := m.hook
 	m.mu.Unlock()
 	if hook != nil {
 		hook(id)
@@ -248,37 +253,43 @@ func (r *rig) wantGoneAt(id string, after time.Duration) {
 	r.wantGone(id)
 }
 
-// entry is what the watch knows of a host.
-func (r *rig) entry(id string) *entry {
+// known is the host of that id and its member as the watch knows them.
+func (r *rig) known(id string) (host *standard.Host, m *member) {
 	s := r.watch.table.stripe(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.entries[id]
+	if e := s.entries[id]; e != nil {
+		host, m = e.host, e.member
+	}
+	return host, m
 }
 
 // consistent checks that the table, the host manager and the wheel tell the same.
 func (r *rig) consistent() {
 	r.t.Helper()
-	known := 0
+	stored := 0
 	r.watch.inner.Range(func(key, value any) bool {
-		known++
-		host, e := value.(*standard.Host), r.entry(key.(string))
-		if e == nil || e.host != host {
-			r.t.Errorf("%v is not in the table", key)
-		} else if m, ok := r.watch.wheel.Lookup(host.ID); e.member != nil && (!ok || m != e.member) {
-			r.t.Errorf("%v is not in the wheel as the table says", key)
+		stored++
+		id := key.(string)
+		host, m := r.known(id)
+		if host != value {
+			r.t.Errorf("%s is not in the table", id)
 		}
-		if host.Type == types.HostTypeNormal && r.places(host.ID) != 2 {
-			r.t.Errorf("%v is in %d lists", key, r.places(host.ID))
+		if inWheel, _ := r.watch.wheel.Lookup(id); inWheel != m {
+			r.t.Errorf("%s is not in the wheel as the table says", id)
 		}
+		r.wantThere(id)
 		return true
 	})
 	entries := 0
 	for i := range r.watch.table.stripes {
-		entries += len(r.watch.table.stripes[i].entries)
+		s := &r.watch.table.stripes[i]
+		s.mu.Lock()
+		entries += len(s.entries)
+		s.mu.Unlock()
 	}
-	if entries != known {
-		r.t.Errorf("%d entries, %d hosts", entries, known)
+	if entries != stored {
+		r.t.Errorf("%d entries, %d hosts", entries, stored)
 	}
 }
 
