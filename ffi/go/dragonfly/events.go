@@ -25,7 +25,7 @@ func (w *watch) onSuspect(ev *event) {
 		_ = ev.Member.RenewAt(e.asked)
 	}
 	if ev.Member.Suspect() {
-		e.doubt = doubt{since: ev.Deadline, interval: w.effective(e)}
+		e.doubt = &doubt{since: ev.Deadline, interval: w.effective(e)}
 	} else {
 		w.counted.heardElsewhere.Add(1)
 	}
@@ -37,11 +37,11 @@ func (w *watch) onRecovered(ev *event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := ev.Value()
-	if !s.current(ev) || e.doubt == (doubt{}) {
+	if !s.current(ev) || e.doubt == nil {
 		return
 	}
 	w.compared.late(ev.LastSeen-e.doubt.since, e.doubt.interval)
-	e.doubt = doubt{}
+	e.doubt = nil
 }
 
 // onLeave removes a host that is gone.

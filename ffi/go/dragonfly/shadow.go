@@ -18,6 +18,9 @@ type doubt struct {
 	late  time.Duration
 }
 
+// isFound says whether the wheel would have removed a host that is still there.
+func (e *entry) isFound() bool { return e.doubt != nil && !e.doubt.found.IsZero() }
+
 // comparison is what Shadow finds.
 type comparison struct {
 	mu     sync.Mutex
@@ -61,7 +64,7 @@ func (c *comparison) lateLocked(by, interval time.Duration) {
 
 // found notes that the wheel would have removed a host. Its lock is held, here and in the functions below.
 func (c *comparison) found(e *entry, ev *event, interval time.Duration) {
-	e.doubt = doubt{since: ev.Deadline, interval: interval, found: time.Now(), late: ev.Now - ev.Deadline}
+	e.doubt = &doubt{since: ev.Deadline, interval: interval, found: time.Now(), late: ev.Now - ev.Deadline}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.Found++
@@ -71,10 +74,10 @@ func (c *comparison) found(e *entry, ev *event, interval time.Duration) {
 // returned notes that a host was heard again. Unless the wheel would have removed it, that is nothing special.
 func (c *comparison) returned(e *entry) {
 	d := e.doubt
-	if d.found.IsZero() {
+	if !e.isFound() {
 		return
 	}
-	e.doubt = doubt{}
+	e.doubt = nil
 	by := d.late + time.Since(d.found)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,7 +95,7 @@ func (c *comparison) returned(e *entry) {
 func (c *comparison) scanned(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.doubt.found.IsZero() {
+	if !e.isFound() {
 		c.report.ScanFirst++
 		return
 	}
@@ -105,7 +108,7 @@ func (c *comparison) scanned(e *entry) {
 
 // dropped notes that a host said goodbye.
 func (c *comparison) dropped(e *entry) {
-	if e.doubt.found.IsZero() {
+	if !e.isFound() {
 		return
 	}
 	c.mu.Lock()
@@ -128,12 +131,12 @@ func (w *watch) compareIn(s *stripe) {
 	for id, e := range s.entries {
 		if stored, ok := w.inner.Load(id); !ok || stored != e.host {
 			w.compared.scanned(e)
-			e.doubt = doubt{}
+			e.doubt = nil
 			w.forget(s, id)
 			continue
 		}
 		updated := e.host.UpdatedAt.Load()
-		if !e.doubt.found.IsZero() && !updated.Equal(e.asked) {
+		if e.isFound() && !updated.Equal(e.asked) {
 			// It uploads: the scan counts that.
 			e.asked = updated
 			w.track(e, hostwheel.SeenAt(updated))

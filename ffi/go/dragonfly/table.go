@@ -23,8 +23,8 @@ type entry struct {
 	untracked bool
 	// asked is the host's UpdatedAt when the wheel was told of it last: what is later is news.
 	asked time.Time
-	// doubt is what Shadow knows of a host that the wheel suspects or would have removed.
-	doubt doubt
+	// doubt is what is known of a host that the wheel suspects or, in the mode Shadow, would have removed; nil for others.
+	doubt *doubt
 }
 
 func (e *entry) said() time.Duration { return time.Duration(e.interval.Load()) }
