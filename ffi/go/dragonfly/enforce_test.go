@@ -211,20 +211,37 @@ func TestWhoDownloadsIsHeard(t *testing.T) {
 		if report := r.Report(); report.Downloads == 0 || report.HeardElsewhere < report.Downloads {
 			t.Errorf("%+v", report)
 		}
-		if s := r.watch.table.stripe("a"); len(s.downloads) != 0 {
-			t.Errorf("%v", s.downloads)
+		if s := r.watch.table.stripe("a"); len(s.reports) != 0 {
+			t.Errorf("%v", s.reports)
 		}
 	})
 }
 
-// A break of the connection ends it, even while the handler is still busy.
-func TestABrokenStreamIsNotHeard(t *testing.T) {
-	bubble(t, Options{}, func(t *testing.T, r *rig) {
+func TestTheEndOfADownloadIsASignOfLifeHoweverItEnds(t *testing.T) {
+	for _, breaks := range []bool{true, false} {
+		bubble(t, Options{}, func(t *testing.T, r *rig) {
+			r.announce("a", 10*second)
+			_, end, broken := r.reports("a")
+			time.Sleep(39 * second)
+			if breaks {
+				broken()
+			} else {
+				end()
+			}
+			r.wantGoneAt("a", 30*second)
+		})
+	}
+}
+
+// A host that loses its power does not close its stream.
+func TestASilentStreamCountsOnlySoLong(t *testing.T) {
+	bubble(t, Options{DownloadTimeout: 100 * second}, func(t *testing.T, r *rig) {
 		r.announce("a", 10*second)
 		_, _, broken := r.reports("a")
-		time.Sleep(5 * second)
+		// It counts at each end of a TTL, 20 s apart, for 100 s.
+		r.wantGoneAt("a", 110*second)
 		broken()
-		r.wantGoneAt("a", 25*second)
+		r.wantGone("a")
 	})
 }
 

@@ -1,6 +1,8 @@
 package dragonfly
 
 import (
+	"time"
+
 	"d7y.io/dragonfly/v2/scheduler/resource/standard"
 
 	"github.com/hostwheel/hostwheel/ffi/go"
@@ -25,7 +27,7 @@ func (w *watch) onSuspect(ev *event) {
 		_ = ev.Member.RenewAt(e.asked)
 	}
 	if ev.Member.Suspect() {
-		e.doubt = &doubt{since: ev.Deadline, interval: w.effective(e)}
+		e.doubt = newDoubt(ev, w.effective(e))
 	} else {
 		w.counted.heardElsewhere.Add(1)
 	}
@@ -40,8 +42,7 @@ func (w *watch) onRecovered(ev *event) {
 	if !s.current(ev) || e.doubt == nil {
 		return
 	}
-	w.compared.late(ev.LastSeen-e.doubt.since, e.doubt.interval)
-	e.doubt = nil
+	w.compared.recovered(e, ev.LastSeen-e.doubt.since)
 }
 
 // onLeave removes a host that is gone.
@@ -74,7 +75,7 @@ func (w *watch) take(ev *event) *standard.Host {
 		return nil
 	}
 	if w.Mode == Shadow {
-		w.compared.found(e, ev, w.effective(e))
+		w.compared.found(e, newDoubt(ev, w.effective(e)))
 		e.host.Log.Infof("host would have been reclaimed: %v", ev)
 		return nil
 	}
@@ -87,9 +88,14 @@ func (s *stripe) current(ev *event) bool {
 	return s.entries[ev.ID()] == e && e.member == ev.Member
 }
 
+// counts says whether open streams count as heard. The lock of their stripe is held.
+func (w *watch) counts(r *reports) bool {
+	return time.Duration(w.now()-r.last.Load()) < w.DownloadTimeout
+}
+
 // downloads says whether a host counts as heard because it downloads. The host's lock is held.
 func (w *watch) downloads(s *stripe, id string) bool {
-	if s.downloads[id] == 0 {
+	if r := s.reports[id]; r == nil || !w.counts(r) {
 		return false
 	}
 	w.counted.downloads.Add(1)
@@ -98,17 +104,15 @@ func (w *watch) downloads(s *stripe, id string) bool {
 
 // heardElsewhere has a host back in the wheel that was found gone, if there is news of it. The host's lock is held.
 func (w *watch) heardElsewhere(s *stripe, e *entry) bool {
-	if w.downloads(s, e.host.ID) {
-		w.track(e)
-		return true
+	at := time.Time{}
+	if !w.downloads(s, e.host.ID) {
+		if at = e.host.UpdatedAt.Load(); at.Equal(e.asked) {
+			return false
+		}
+		e.asked = at
 	}
-	updated := e.host.UpdatedAt.Load()
-	if updated.Equal(e.asked) {
-		return false
-	}
-	// News, or the first look at all if there is no grace and so was no suspect: if it is too old it is gone at once again.
-	e.asked = updated
-	w.track(e, hostwheel.SeenAt(updated))
+	w.counted.heardElsewhere.Add(1)
+	w.track(e, at)
 	return true
 }
 
@@ -118,14 +122,14 @@ func (w *watch) remove(s *stripe, e *entry) *standard.Host {
 	host := e.host
 	if stored, ok := w.inner.Load(host.ID); ok && stored != host {
 		// Stored past the manager.
-		w.adopt(s, stored, hostwheel.SeenAt(stored.UpdatedAt.Load()))
+		w.adopt(s, stored, stored.UpdatedAt.Load())
 		return nil
 	}
 	w.inner.Delete(host.ID)
 	if updated := host.UpdatedAt.Load(); !updated.Equal(e.asked) {
 		w.inner.Store(host)
 		e.asked = updated
-		w.track(e, hostwheel.SeenAt(updated))
+		w.track(e, updated)
 		w.counted.putBack.Add(1)
 		return nil
 	}

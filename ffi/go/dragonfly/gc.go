@@ -75,15 +75,16 @@ func (w *watch) collect(ctx context.Context, scan func(context.Context) error, a
 		w.compare()
 		return err
 	}
-	if !w.sweeping.busy.CompareAndSwap(false, true) {
+	if !w.works() || !w.sweeping.busy.CompareAndSwap(false, true) {
 		return nil
 	}
 	defer w.sweeping.busy.Store(false)
 	if !asked && time.Since(w.sweeping.last) < w.Backstop && w.counted.untracked.Load() == 0 {
 		return nil
 	}
-	w.sweeping.last = time.Now()
-	w.sweep(ctx)
+	if w.sweep(ctx) {
+		w.sweeping.last = time.Now()
+	}
 	return nil
 }
 
@@ -92,18 +93,20 @@ const slack = 2 * time.Second
 
 // sweep is the back-stop: it looks at all hosts, and removes those that the wheel should have removed and did not. It trusts
 // what the wheel knows of a host, and time in which nobody watched counts against none; but not that the wheel looks at it.
-func (w *watch) sweep(ctx context.Context) {
+// While hosts are held back, or workers are busy, the wheel is late and knows why: then it does not finish, and says so.
+func (w *watch) sweep(ctx context.Context) bool {
 	for i := range w.table.stripes {
-		if ctx.Err() != nil || w.isStopped() {
-			return
-		}
 		stats := w.wheel.Stats()
+		if ctx.Err() != nil || !w.works() || stats.Waiting > 0 || stats.Outstanding > 0 {
+			return false
+		}
 		for _, host := range w.lostIn(&w.table.stripes[i], stats) {
 			host.Log.Info("host is gone and the wheel did not notice, causing the host to leave peers")
 			w.leavePeers(host)
 		}
 	}
 	w.adoptAll()
+	return true
 }
 
 // lostIn deletes the hosts of a stripe that are gone and that the wheel lost or never had.
@@ -116,7 +119,11 @@ func (w *watch) lostIn(s *stripe, stats hostwheel.Stats) []*standard.Host {
 			continue
 		}
 		e.asked = e.host.UpdatedAt.Load()
-		if time.Since(e.asked) <= w.term(e)+slack || w.downloads(s, e.host.ID) {
+		heard := e.asked
+		if e.untracked != nil && e.untracked.After(heard) {
+			heard = *e.untracked
+		}
+		if time.Since(heard) <= w.term(e)+slack || w.downloads(s, e.host.ID) {
 			continue
 		}
 		if host := w.remove(s, e); host != nil {
@@ -130,9 +137,9 @@ func (w *watch) lostIn(s *stripe, stats hostwheel.Stats) []*standard.Host {
 // isLost says whether the wheel should have removed a host by now, or does not have it. The host's lock is held.
 func (w *watch) isLost(e *entry, stats hostwheel.Stats) bool {
 	if e.member == nil {
-		// There may be room now. If not, it is removed as the scan does it; but not while others are held back.
-		w.track(e, hostwheel.SeenAt(e.host.UpdatedAt.Load()))
-		return e.untracked && stats.Waiting == 0
+		// There may be room now. If not, it is removed as the scan does it.
+		w.track(e, e.host.UpdatedAt.Load())
+		return e.untracked != nil
 	}
 	status, err := e.member.Inspect()
 	switch {
@@ -167,14 +174,10 @@ func (w *watch) effective(e *entry) time.Duration {
 
 // wait is the grace of a host of that interval.
 func (w *watch) wait(interval time.Duration) time.Duration {
-	switch w.Grace {
-	case hostwheel.Off:
-		return 0
-	case 0:
+	if w.Grace == 0 {
 		return min(defaultGrace, interval)
-	default:
-		return min(w.Grace, interval)
 	}
+	return min(w.Grace, interval)
 }
 
 // defaultGrace is the wheel's.

@@ -19,7 +19,10 @@ func (r *Resource) UnaryServerInterceptor() grpc.UnaryServerInterceptor {
 		}
 		m := r.watch.heard(id, interval, says)
 		response, err := handler(ctx, request)
-		r.watch.heardAgain(m, id, interval, says)
+		if m == nil || says && m.Value().said() != interval || m.Renew() != nil {
+			// It was stored by now, or another announce crossed this one, or it was found gone in the meantime.
+			r.watch.heard(id, interval, says)
+		}
 		return response, err
 	}
 }
@@ -53,28 +56,30 @@ func (r *Resource) StreamServerInterceptor() grpc.StreamServerInterceptor {
 }
 
 // download is a stream on which a host reports what it downloads. It is heard with each message, and counts as heard while
-// the stream is open.
+// the stream is open and the latest message is not too old.
 type download struct {
 	grpc.ServerStream
 	watch *watch
 
-	host   string
-	member *member
-	end_   func()
+	host    string
+	member  *member
+	reports *reports
+	release func()
 }
 
 // RecvMsg receives a message.
 func (d *download) RecvMsg(message any) error {
-	err := d.ServerStream.RecvMsg(message)
-	if err != nil {
+	if err := d.ServerStream.RecvMsg(message); err != nil {
 		return err
 	}
 	if d.host == "" {
-		if d.host = d.watch.hostOf(message); d.host != "" {
-			d.begin()
+		if d.host = d.watch.hostOf(message); d.host == "" {
+			return nil
 		}
+		d.begin()
 	}
-	if d.host != "" && (d.member == nil || d.member.Renew() != nil) {
+	d.reports.last.Store(d.watch.now())
+	if d.member == nil || d.member.Renew() != nil {
 		d.member = d.watch.heard(d.host, 0, false)
 	}
 	return nil
@@ -95,23 +100,34 @@ func (w *watch) hostOf(message any) string {
 
 // begin counts the stream until it breaks or its handler returns.
 func (d *download) begin() {
-	s, host := d.watch.table.stripe(d.host), d.host
+	w, host := d.watch, d.host
+	s := w.table.stripe(host)
 	s.mu.Lock()
-	s.downloads[host]++
+	r := s.reports[host]
+	if r == nil {
+		r = &reports{}
+		s.reports[host] = r
+	}
+	r.open++
 	s.mu.Unlock()
-	release := sync.OnceFunc(func() {
+	d.reports = r
+	d.release = sync.OnceFunc(func() {
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.downloads[host]--; s.downloads[host] == 0 {
-			delete(s.downloads, host)
+		counts := w.counts(r)
+		if r.open--; r.open == 0 {
+			delete(s.reports, host)
+		}
+		s.mu.Unlock()
+		if counts {
+			// Up to now.
+			w.heard(host, 0, false)
 		}
 	})
-	context.AfterFunc(d.Context(), release)
-	d.end_ = release
+	context.AfterFunc(d.Context(), d.release)
 }
 
 func (d *download) end() {
-	if d.end_ != nil {
-		d.end_()
+	if d.release != nil {
+		d.release()
 	}
 }

@@ -2,10 +2,9 @@ package dragonfly
 
 import (
 	"context"
+	"time"
 
 	"d7y.io/dragonfly/v2/scheduler/resource/standard"
-
-	"github.com/hostwheel/hostwheel/ffi/go"
 )
 
 // hostManager is the host manager that Dragonfly sees. It reads from the inner one, and changes it together with the wheel.
@@ -19,8 +18,9 @@ func (h *hostManager) Store(host *standard.Host) {
 	s := h.watch.table.stripe(host.ID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	h.watch.noteScanned(s, host.ID)
 	h.HostManager.Store(host)
-	h.watch.adopt(s, host)
+	h.watch.adopt(s, host, time.Time{})
 }
 
 // LoadOrStore loads the host of that id, or stores the given one, and says whether it was loaded.
@@ -31,8 +31,9 @@ func (h *hostManager) LoadOrStore(host *standard.Host) (*standard.Host, bool) {
 	if known, ok := h.HostManager.Load(host.ID); ok {
 		return known, true
 	}
+	h.watch.noteScanned(s, host.ID)
 	h.HostManager.Store(host)
-	h.watch.adopt(s, host)
+	h.watch.adopt(s, host, time.Time{})
 	return host, false
 }
 
@@ -53,8 +54,18 @@ func (h *hostManager) RunGC(ctx context.Context) error {
 	return h.watch.collect(ctx, h.HostManager.RunGC, true)
 }
 
-// adopt has the wheel know a host that was stored. The host's lock is held.
-func (w *watch) adopt(s *stripe, host *standard.Host, options ...hostwheel.AnnounceOption) {
+// noteScanned notes it if a host that was known was removed past the manager. The host's lock is held.
+func (w *watch) noteScanned(s *stripe, id string) {
+	if e := s.entries[id]; e != nil {
+		if stored, ok := w.inner.Load(id); !ok || stored != e.host {
+			w.compared.scanned(e)
+		}
+	}
+}
+
+// adopt has the wheel know a host that was stored, and was heard at an instant, the zero one being now. The host's lock is
+// held.
+func (w *watch) adopt(s *stripe, host *standard.Host, at time.Time) {
 	e := s.entries[host.ID]
 	if e == nil {
 		e = &entry{}
@@ -65,7 +76,7 @@ func (w *watch) adopt(s *stripe, host *standard.Host, options ...hostwheel.Annou
 		// Nobody else has the host yet, so nobody writes to it. Later intervals come from the requests.
 		e.say(host.AnnounceInterval)
 	}
-	w.track(e, options...)
+	w.track(e, at)
 }
 
 // adoptAll has the wheel know the hosts that there are.
@@ -89,7 +100,7 @@ func (w *watch) adoptStored(host *standard.Host) {
 	if e := s.entries[host.ID]; e != nil && e.host == host {
 		return
 	}
-	w.adopt(s, host, hostwheel.SeenAt(host.UpdatedAt.Load()))
+	w.adopt(s, host, host.UpdatedAt.Load())
 }
 
 // forget has the wheel forget a host that was deleted. The host's lock is held.
@@ -99,7 +110,7 @@ func (w *watch) forget(s *stripe, id string) {
 		return
 	}
 	delete(s.entries, id)
-	w.mark(e, false)
+	w.mark(e, nil)
 	if e.member != nil {
 		// If it was found gone meanwhile, that does nothing any more.
 		_ = e.member.Leave()

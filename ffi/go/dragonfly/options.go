@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"d7y.io/dragonfly/v2/scheduler/config"
+
 	"github.com/hostwheel/hostwheel/ffi/go"
 )
 
@@ -48,6 +50,9 @@ func ParseMode(name string) (Mode, error) {
 // DefaultBackstop is how often Enforce looks for hosts that the wheel lost, if Options.Backstop is 0.
 const DefaultBackstop = time.Hour
 
+// DefaultDownloadTimeout is how long a silent stream counts, if Options.DownloadTimeout is 0: what Dragonfly waits for a piece.
+const DefaultDownloadTimeout = config.DefaultSchedulerPieceDownloadTimeout
+
 // Options say how hosts are watched. Of the zero value only GC must be set, for all modes but Off. Fields that
 // [hostwheel.Config] has as well mean the same there; what is 0 takes the default there.
 type Options struct {
@@ -58,13 +63,17 @@ type Options struct {
 	HostTTL time.Duration
 	// IgnoreDownloads: a host that reports a download on an open stream is not heard by that.
 	IgnoreDownloads bool
+	// DownloadTimeout is how long after its latest message an open stream counts. A host that loses its power does not close
+	// it. Default: [DefaultDownloadTimeout].
+	DownloadTimeout time.Duration
 	// Backstop is how often Enforce looks for hosts that the wheel lost. It does so at the first of Dragonfly's scans after
 	// that time. Default: [DefaultBackstop].
 	Backstop time.Duration
 
 	// Backend chooses the implementation of the wheel.
 	Backend hostwheel.Backend
-	// Grace is how long a host past twice its interval is waited for, at most one interval; hostwheel.Off: not at all.
+	// Grace is how long a host past twice its interval is waited for, at most one interval; hostwheel.Off: for a millisecond,
+	// in which Dragonfly is asked whether it heard of it.
 	Grace time.Duration
 	// MinInterval is what intervals below it are raised to.
 	MinInterval time.Duration
@@ -92,8 +101,14 @@ func (o *Options) check() error {
 		return nil
 	case o.GC == nil:
 		return fmt.Errorf("%w: GC is nil: wrap the one that standard.New gets", ErrOptions)
-	case o.HostTTL < 0 || o.Backstop < 0:
-		return fmt.Errorf("%w: HostTTL or Backstop is negative", ErrOptions)
+	case o.HostTTL < 0 || o.Backstop < 0 || o.DownloadTimeout < 0:
+		return fmt.Errorf("%w: HostTTL, Backstop or DownloadTimeout is negative", ErrOptions)
+	}
+	if o.Grace == hostwheel.Off {
+		o.Grace = time.Millisecond
+	}
+	if o.DownloadTimeout == 0 {
+		o.DownloadTimeout = DefaultDownloadTimeout
 	}
 	if o.Backstop == 0 {
 		o.Backstop = DefaultBackstop

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/hostwheel/hostwheel/ffi/go"
 )
 
 // doubt is what is known of a host that is past its TTL.
@@ -13,13 +11,20 @@ type doubt struct {
 	// since is when its TTL ended, in wheel time.
 	since    time.Duration
 	interval time.Duration
-	// found is when the wheel would have removed it; zero if it would not have yet. late is how long after since that was.
-	found time.Time
+	// noted is when this was noted, and late how long after its TTL that was.
+	noted time.Time
 	late  time.Duration
+	// found: that was when the wheel would have removed it.
+	found bool
+}
+
+// newDoubt is what an event gives cause to.
+func newDoubt(ev *event, interval time.Duration) *doubt {
+	return &doubt{since: ev.Deadline, interval: interval, noted: time.Now(), late: ev.Now - ev.Deadline}
 }
 
 // isFound says whether the wheel would have removed a host that is still there.
-func (e *entry) isFound() bool { return e.doubt != nil && !e.doubt.found.IsZero() }
+func (e *entry) isFound() bool { return e.doubt != nil && e.doubt.found }
 
 // comparison is what Shadow finds.
 type comparison struct {
@@ -47,12 +52,9 @@ func (c *comparison) init(grace time.Duration) {
 
 // late notes that a host was heard again so long after its TTL.
 func (c *comparison) late(by, interval time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lateLocked(by, interval)
-}
-
-func (c *comparison) lateLocked(by, interval time.Duration) {
+	if by <= 0 {
+		return
+	}
 	c.report.Late++
 	c.report.LateMax = max(c.report.LateMax, by)
 	for i := range c.graces {
@@ -62,33 +64,46 @@ func (c *comparison) lateLocked(by, interval time.Duration) {
 	}
 }
 
-// found notes that the wheel would have removed a host. Its lock is held, here and in the functions below.
-func (c *comparison) found(e *entry, ev *event, interval time.Duration) {
-	e.doubt = &doubt{since: ev.Deadline, interval: interval, found: time.Now(), late: ev.Now - ev.Deadline}
+// The lock of the host is held in the functions below.
+
+// found notes that the wheel would have removed a host.
+func (c *comparison) found(e *entry, d *doubt) {
+	d.found = true
+	e.doubt = d
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.Found++
 	c.report.Pending++
 }
 
-// returned notes that a host was heard again. Unless the wheel would have removed it, that is nothing special.
-func (c *comparison) returned(e *entry) {
+// recovered notes that a suspect was heard again, by the wheel's account so long after its TTL.
+func (c *comparison) recovered(e *entry, by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late(by, e.doubt.interval)
+	e.doubt = nil
+}
+
+// heard notes that a host was heard at an instant. Unless it was in doubt that is nothing special.
+func (c *comparison) heard(e *entry, at time.Time) {
 	d := e.doubt
-	if !e.isFound() {
+	if d == nil {
 		return
 	}
 	e.doubt = nil
-	by := d.late + time.Since(d.found)
+	by := d.late + at.Sub(d.noted)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.late(by, d.interval)
+	if !d.found {
+		return
+	}
 	c.report.Pending--
 	c.report.Wrong++
-	c.lateLocked(by, d.interval)
-	w := WrongRemoval{ID: e.host.ID, Interval: d.interval, Grace: by, Saveable: by <= d.interval, At: d.found}
 	if len(c.wrongs) == wrongsKept {
 		c.wrongs = c.wrongs[1:]
 	}
-	c.wrongs = append(c.wrongs, w)
+	c.wrongs = append(c.wrongs, WrongRemoval{ID: e.host.ID, Interval: d.interval, Grace: by, Saveable: by <= d.interval, At: d.noted})
 }
 
 // scanned notes that the scan has removed a host.
@@ -97,13 +112,14 @@ func (c *comparison) scanned(e *entry) {
 	defer c.mu.Unlock()
 	if !e.isFound() {
 		c.report.ScanFirst++
-		return
+	} else {
+		gained := time.Since(e.doubt.noted)
+		c.report.Pending--
+		c.report.Agreed++
+		c.gained += gained
+		c.report.GainedMax = max(c.report.GainedMax, gained)
 	}
-	gained := time.Since(e.doubt.found)
-	c.report.Pending--
-	c.report.Agreed++
-	c.gained += gained
-	c.report.GainedMax = max(c.report.GainedMax, gained)
+	e.doubt = nil
 }
 
 // dropped notes that a host said goodbye.
@@ -131,7 +147,6 @@ func (w *watch) compareIn(s *stripe) {
 	for id, e := range s.entries {
 		if stored, ok := w.inner.Load(id); !ok || stored != e.host {
 			w.compared.scanned(e)
-			e.doubt = nil
 			w.forget(s, id)
 			continue
 		}
@@ -139,7 +154,7 @@ func (w *watch) compareIn(s *stripe) {
 		if e.isFound() && !updated.Equal(e.asked) {
 			// It uploads: the scan counts that.
 			e.asked = updated
-			w.track(e, hostwheel.SeenAt(updated))
+			w.track(e, updated)
 		}
 	}
 }

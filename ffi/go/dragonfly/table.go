@@ -19,8 +19,8 @@ type entry struct {
 	host *standard.Host
 	// member is its latest incarnation in the wheel; nil if the wheel does not have it.
 	member *member
-	// untracked: it should have.
-	untracked bool
+	// untracked is when the host was heard last, if the wheel should have it and did not take it; nil else.
+	untracked *time.Time
 	// asked is the host's UpdatedAt when the wheel was told of it last: what is later is news.
 	asked time.Time
 	// doubt is what is known of a host that the wheel suspects or, in the mode Shadow, would have removed; nil for others.
@@ -40,20 +40,27 @@ type table struct {
 	stripes [stripes]stripe
 }
 
+// reports are the open streams of one host.
+type reports struct {
+	open int // under the lock of the stripe
+	// last is when the latest message came, as watch.now tells the time.
+	last atomic.Int64
+}
+
 // stripe is a part of the hosts, and its lock.
 type stripe struct {
 	mu      sync.Mutex
 	entries map[string]*entry
-	// downloads is how many open streams report downloads of a host; absent if none.
-	downloads map[string]int
-	_         [40]byte
+	// reports are the open streams on which a host reports downloads; absent if none.
+	reports map[string]*reports
+	_       [40]byte
 }
 
 func (t *table) init() {
 	t.seed = maphash.MakeSeed()
 	for i := range t.stripes {
 		t.stripes[i].entries = make(map[string]*entry)
-		t.stripes[i].downloads = make(map[string]int)
+		t.stripes[i].reports = make(map[string]*reports)
 	}
 }
 

@@ -44,6 +44,7 @@ type watch struct {
 	failed atomic.Bool
 
 	warnOnce sync.Once
+	began    time.Time
 
 	mu      sync.Mutex
 	stopped bool
@@ -59,7 +60,8 @@ type counters struct {
 
 // newWatch makes a watch over a resource, none of whose hosts it knows yet; see adoptAll.
 func newWatch(inner standard.Resource, o Options) (*watch, error) {
-	w := &watch{Options: o, inner: inner.HostManager(), peers: inner.PeerManager(), logger: o.Logger}
+	w := &watch{Options: o, inner: inner.HostManager(), peers: inner.PeerManager(), logger: o.Logger, began: time.Now()}
+	w.sweeping.last = w.began
 	w.manager = &hostManager{HostManager: w.inner, watch: w}
 	w.table.init()
 	wheel, err := hostwheel.New(hostwheel.Config[*entry]{
@@ -81,7 +83,6 @@ func newWatch(inner standard.Resource, o Options) (*watch, error) {
 	}
 	w.wheel = wheel
 	w.compared.init(o.Grace)
-	w.sweeping.last = time.Now()
 	return w, nil
 }
 
@@ -115,12 +116,15 @@ func (w *watch) stop() {
 	}
 }
 
-// isStopped says whether stop was called.
-func (w *watch) isStopped() bool {
+// works says whether the watch is between start and stop.
+func (w *watch) works() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.stopped
+	return w.ended != nil && !w.stopped
 }
+
+// now is the time since the watch began, in nanoseconds.
+func (w *watch) now() int64 { return int64(time.Since(w.began)) }
 
 // expires says whether a host that said that interval ever expires.
 func (w *watch) expires(interval time.Duration) bool { return interval > 0 || w.HostTTL > 0 }
@@ -141,57 +145,56 @@ func (w *watch) heard(id string, interval time.Duration, says bool) *member {
 	switch {
 	case says && interval != e.said():
 		e.say(interval)
-		w.track(e)
-	case e.member == nil && !e.untracked:
+		w.track(e, time.Time{})
+	case e.member == nil && e.untracked == nil:
 	case e.member == nil || e.member.Renew() != nil:
 		// There was no room for it in the wheel, or it was found gone: then its leave does nothing from now on.
-		w.track(e)
+		w.track(e, time.Time{})
 	}
 	return e.member
 }
 
-// heardAgain says again that a host announced itself; m is what heard returned.
-func (w *watch) heardAgain(m *member, id string, interval time.Duration, says bool) {
-	if m != nil && m.Renew() != nil {
-		w.heard(id, interval, says)
+// track has the wheel know a host that was heard at an instant, the zero one being now, with the interval that it said last,
+// if it expires at all. The host's lock is held.
+func (w *watch) track(e *entry, at time.Time) {
+	var options []hostwheel.AnnounceOption
+	if at.IsZero() {
+		at = time.Now()
+	} else {
+		options = append(options, hostwheel.SeenAt(at))
 	}
-}
-
-// track has the wheel know a host with the interval that it said last, if it expires at all. The host's lock is held.
-func (w *watch) track(e *entry, options ...hostwheel.AnnounceOption) {
+	w.compared.heard(e, at)
 	before := e.member
 	e.member = nil
 	if !w.expires(e.said()) {
-		w.mark(e, false)
+		w.mark(e, nil)
 		if before != nil {
 			// If it was found gone meanwhile, that means nothing any more.
 			_ = before.Leave()
 		}
 		return
 	}
-	m, outcome, err := w.wheel.Announce(e.host.ID, max(e.said(), 0), e, options...)
+	m, _, err := w.wheel.Announce(e.host.ID, max(e.said(), 0), e, options...)
 	e.member = m
-	w.mark(e, err != nil && !errors.Is(err, hostwheel.ErrClosed))
-	if err != nil && e.untracked {
+	switch {
+	case err == nil || errors.Is(err, hostwheel.ErrClosed):
+		w.mark(e, nil)
+	case e.untracked == nil || e.untracked.Before(at):
+		w.mark(e, &at)
 		w.warnOnce.Do(func() {
 			w.logger.Warn("hostwheel: the wheel does not take a host; Dragonfly's scan watches it. Others will only be counted",
 				"host", e.host.ID, "error", err)
 		})
 	}
-	if outcome == hostwheel.Registered && before != nil {
-		w.compared.returned(e)
-	}
 }
 
-// mark notes whether the wheel does not have a host that expires. The host's lock is held.
-func (w *watch) mark(e *entry, untracked bool) {
-	if e.untracked == untracked {
-		return
-	}
-	e.untracked = untracked
-	if untracked {
+// mark notes whether the wheel does not have a host that expires, and when that was heard. The host's lock is held.
+func (w *watch) mark(e *entry, untracked *time.Time) {
+	switch {
+	case e.untracked == nil && untracked != nil:
 		w.counted.untracked.Add(1)
-	} else {
+	case e.untracked != nil && untracked == nil:
 		w.counted.untracked.Add(-1)
 	}
+	e.untracked = untracked
 }

@@ -187,15 +187,15 @@ func (f *fleet) kill(term time.Duration, hosts ...*process) {
 	}
 }
 
-// finishDownload ends the download of the host that does nothing else. The stream is open until now, so it was heard at
-// some moment up to now; when it sent its last announce it was long not heard otherwise.
+// finishDownload ends the download of the host that does nothing else. It is heard as long as the stream is open, which is
+// until now.
 func (f *fleet) finishDownload() {
 	f.downloadTo = time.Now().Round(0)
 	f.downloads.order(f.t, "finish")
 	if at := missing(f.watcher.all(), f.downloads.name, normal, f.downloadFrom); !at.IsZero() && f.v.mode != "off" {
 		f.t.Errorf("%s is gone %v after its download began", f.downloads.name, at.Sub(f.downloadFrom))
 	}
-	d := death{host: f.downloads, kind: normal, sent: f.downloadTo.Add(-term + interval), silent: time.Now().Round(0), term: term}
+	d := death{host: f.downloads, kind: normal, sent: f.downloadTo, silent: time.Now().Round(0), term: term}
 	f.deaths = append(f.deaths, d)
 }
 
