@@ -118,12 +118,7 @@ func (w *watch) lostIn(s *stripe, stats hostwheel.Stats) []*standard.Host {
 		if !w.expires(e.said()) || !w.isLost(e, stats) {
 			continue
 		}
-		e.asked = e.host.UpdatedAt.Load()
-		heard := e.asked
-		if e.untracked != nil && e.untracked.After(heard) {
-			heard = *e.untracked
-		}
-		if time.Since(heard) <= w.term(e)+slack || w.downloads(s, e.host.ID) {
+		if e.asked = e.host.UpdatedAt.Load(); !w.isOver(s, e) {
 			continue
 		}
 		if host := w.remove(s, e); host != nil {
@@ -153,10 +148,23 @@ func (w *watch) isLost(e *entry, stats hostwheel.Stats) bool {
 	}
 }
 
-// term is how long after its last sign of life a host is gone.
-func (w *watch) term(e *entry) time.Duration {
+// isOver says whether a host that the wheel lost, or never had, is gone. The host's lock is held.
+func (w *watch) isOver(s *stripe, e *entry) bool {
 	interval := w.effective(e)
-	return 2*interval + w.wait(interval)
+	grace := w.wait(interval)
+	u := e.untracked
+	heard := e.asked
+	if u != nil && u.heard.After(heard) {
+		heard = u.heard
+	}
+	if time.Since(heard) <= 2*interval+grace+slack || w.downloads(s, e.host.ID) {
+		return false
+	}
+	if u != nil && u.overdue.IsZero() {
+		u.overdue = time.Now()
+	}
+	// The wheel does not tell whether that one could be heard all the time. So it gets another chance.
+	return u == nil || time.Since(u.overdue) > interval+grace
 }
 
 // effective is the interval that the wheel goes by; 0 if the host never expires.

@@ -19,12 +19,18 @@ type entry struct {
 	host *standard.Host
 	// member is its latest incarnation in the wheel; nil if the wheel does not have it.
 	member *member
-	// untracked is when the host was heard last, if the wheel should have it and did not take it; nil else.
-	untracked *time.Time
+	// untracked is about a host that the wheel should have and did not take; nil for others.
+	untracked *untracked
 	// asked is the host's UpdatedAt when the wheel was told of it last: what is later is news.
 	asked time.Time
 	// doubt is what is known of a host that the wheel suspects or, in the mode Shadow, would have removed; nil for others.
 	doubt *doubt
+}
+
+// untracked is what the back-stop knows of a host that is its own to watch.
+type untracked struct {
+	// heard is when the host was heard last, overdue when it was first found to be gone; zero if it was not.
+	heard, overdue time.Time
 }
 
 func (e *entry) said() time.Duration { return time.Duration(e.interval.Load()) }

@@ -142,6 +142,12 @@ func (w *watch) heard(id string, interval time.Duration, says bool) *member {
 	if e == nil {
 		return nil
 	}
+	if stored, ok := w.inner.Load(id); !ok || stored != e.host {
+		// The scan has removed it, and the handler will store another.
+		w.compared.scanned(e)
+		w.forget(s, id)
+		return nil
+	}
 	switch {
 	case says && interval != e.said():
 		e.say(interval)
@@ -179,8 +185,8 @@ func (w *watch) track(e *entry, at time.Time) {
 	switch {
 	case err == nil || errors.Is(err, hostwheel.ErrClosed):
 		w.mark(e, nil)
-	case e.untracked == nil || e.untracked.Before(at):
-		w.mark(e, &at)
+	case e.untracked == nil || e.untracked.heard.Before(at):
+		w.mark(e, &untracked{heard: at})
 		w.warnOnce.Do(func() {
 			w.logger.Warn("hostwheel: the wheel does not take a host; Dragonfly's scan watches it. Others will only be counted",
 				"host", e.host.ID, "error", err)
@@ -188,13 +194,13 @@ func (w *watch) track(e *entry, at time.Time) {
 	}
 }
 
-// mark notes whether the wheel does not have a host that expires, and when that was heard. The host's lock is held.
-func (w *watch) mark(e *entry, untracked *time.Time) {
+// mark notes whether the wheel does not have a host that expires. The host's lock is held.
+func (w *watch) mark(e *entry, u *untracked) {
 	switch {
-	case e.untracked == nil && untracked != nil:
+	case e.untracked == nil && u != nil:
 		w.counted.untracked.Add(1)
-	case e.untracked != nil && untracked == nil:
+	case e.untracked != nil && u == nil:
 		w.counted.untracked.Add(-1)
 	}
-	e.untracked = untracked
+	e.untracked = u
 }

@@ -1,0 +1,313 @@
+package dragonfly
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"d7y.io/dragonfly/v2/scheduler/resource/standard"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/hostwheel/hostwheel/ffi/go"
+)
+
+// crossing announces a host that is unknown when the interceptor looks, and which another announce has stored by the time
+// the handler looks.
+func (r *rig) crossing(id string, interval time.Duration, other func()) {
+	r.t.Helper()
+	request := announcement(id, durationpb.New(interval))
+	must(r.t, r.call(request, func(ctx context.Context) error {
+		other()
+		return r.v2.AnnounceHost(ctx, request)
+	}))
+}
+
+func TestTwoFirstAnnouncesAtOnceTheLaterIntervalCounts(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		r.crossing("a", 60*second, func() { r.announce("a", 2*second) })
+		if host := r.host("a"); host.AnnounceInterval != 60*second {
+			t.Fatal(host.AnnounceInterval)
+		}
+		time.Sleep(100 * second)
+		synctest.Wait()
+		r.wantThere("a")
+	})
+}
+
+func TestAFirstAnnounceThatCrossesOneWithoutAnIntervalExpires(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		r.crossing("a", 10*second, func() { r.announceV1("a") })
+		if host := r.host("a"); host.AnnounceInterval != 10*second {
+			t.Fatal(host.AnnounceInterval)
+		}
+		time.Sleep(24 * time.Hour)
+		must(t, r.HostManager().RunGC(t.Context()))
+		synctest.Wait()
+		r.wantGone("a")
+	})
+}
+
+// The same with a known host that is replaced meanwhile: said is the new host's, the request's interval is lost.
+func TestAnAnnounceThatCrossesAStoreKeepsItsInterval(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		r.announce("a", 60*second)
+		r.crossing("a", 60*second, func() {
+			r.HostManager().Store(standard.NewHost("a", "127.0.0.1", "a", "a", 1, 2, 3, 0, standard.WithAnnounceInterval(2*second)))
+		})
+		if host := r.host("a"); host.AnnounceInterval != 60*second {
+			t.Fatal(host.AnnounceInterval)
+		}
+		time.Sleep(100 * second)
+		synctest.Wait()
+		r.wantThere("a")
+	})
+}
+
+// The stream was open, and the host heard, until 39 s after its announce.
+func TestTheEndOfADownloadIsASignOfLife(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		r.announce("a", 10*second)
+		_, end, _ := r.reports("a")
+		time.Sleep(39 * second)
+		end()
+		r.wantGoneAt("a", 30*second)
+	})
+}
+
+func TestADownloadReportOfAHostThatTheWheelHasNoRoomForIsASignOfLife(t *testing.T) {
+	bubble(t, Options{MaxHosts: 1}, func(t *testing.T, r *rig) {
+		r.announce("a", time.Hour)
+		r.announce("b", 10*second)
+		again, end, _ := r.reports("b")
+		time.Sleep(100 * second)
+		again()
+		end()
+		time.Sleep(second)
+		r.scan()
+		r.wantThere("a", "b")
+	})
+}
+
+// A host that loses its power never closes its stream; gRPC's server notices after two hours.
+func TestAStreamThatIsSilentForLongDoesNotKeepADeadHost(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		r.announce("dead", 10*second)
+		_, end, _ := r.reports("dead")
+		defer end()
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		r.wantGone("dead")
+	})
+}
+
+func braked(t *testing.T, o Options, brake hostwheel.Brake, test func(t *testing.T, r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		o := quiet(o)
+		o.Mode, o.Backend, o.Brake = Enforce, hostwheel.Pure, brake
+		r := newRig(t, o)
+		must(t, r.Serve())
+		defer r.Stop()
+		synctest.Wait()
+		test(t, r)
+	})
+}
+
+func (r *rig) left() int { return len(r.inner.manager.LoadAll()) }
+
+func TestWithoutAGraceAHostCostsTheBrakeOneLeave(t *testing.T) {
+	braked(t, Options{Grace: hostwheel.Off}, hostwheel.Brake{BurstMin: 10, RefillMin: 1}, func(t *testing.T, r *rig) {
+		for _, id := range ids("host", 10) {
+			r.announce(id, 10*second)
+		}
+		time.Sleep(20*second + tick)
+		synctest.Wait()
+		if n := r.left(); n != 0 {
+			t.Errorf("%d are left of 10, as many as the brake lets go at once; %d leaves", n, r.Stats().LeavesTTL)
+		}
+	})
+}
+
+func TestWithoutAGraceHostsOfAFullWheelLeaveInTime(t *testing.T) {
+	bubble(t, Options{Grace: hostwheel.Off, MaxHosts: 2}, func(t *testing.T, r *rig) {
+		r.announce("a", 10*second)
+		r.announce("b", 10*second)
+		time.Sleep(20*second + tick)
+		synctest.Wait()
+		if report := r.Report(); r.left() != 0 || report.Untracked != 0 {
+			t.Errorf("%d left; %+v", r.left(), report)
+		}
+	})
+}
+
+// Leaves take long, so the queue is full, and hosts wait for room in it whom the brake will not let go. In real time, as
+// locks are held meanwhile.
+func TestTheBackstopDoesNotTakeWhatWaitsForTheWorkers(t *testing.T) {
+	o := quiet(Options{Mode: Enforce, Backend: hostwheel.Pure, Workers: 1, MinInterval: time.Millisecond})
+	o.Brake = hostwheel.Brake{BurstMin: 2500, RefillMin: 1}
+	r := newRig(t, o)
+	must(t, r.Serve())
+	defer r.Stop()
+	for _, id := range ids("host", 6000) {
+		r.announced(id, second)
+	}
+	slowUntil := time.Now().Add(6 * second)
+	r.inner.manager.atDelete(func(string) {
+		if time.Now().Before(slowUntil) {
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+	time.Sleep(time.Until(slowUntil))
+	must(t, r.HostManager().RunGC(t.Context()))
+	time.Sleep(second)
+	if n := r.left(); n < 3500 || r.Report().Rescues != 0 {
+		t.Errorf("%d are left of 6000, and the brake lets 2500 go; %d rescues", n, r.Report().Rescues)
+	}
+}
+
+// The scheduler was cut off, and somebody is heard again. The wheel gives the others one more interval and their grace; the
+// back-stop must do the same with those that the wheel has no room for.
+func TestTheBackstopSparesHostsAfterASilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := quiet(Options{Mode: Enforce, Backend: hostwheel.Pure, MaxHosts: 40})
+		o.SilenceExpected = 0
+		r := newRig(t, o)
+		must(t, r.Serve())
+		defer r.Stop()
+		all := ids("host", 60)
+		for range 3 {
+			for _, id := range all {
+				r.announce(id, 10*second)
+			}
+			time.Sleep(10 * second)
+		}
+		time.Sleep(40 * second)
+		r.scan()
+		if n := r.left(); n != 60 || r.Stats().Silence == 0 {
+			t.Fatalf("%d are left; silence %v", n, r.Stats().Silence)
+		}
+		r.announce(all[0], 10*second)
+		time.Sleep(3 * second)
+		r.scan()
+		if n := r.left(); n != 60 {
+			t.Errorf("%d of 60 are left 3 s after a silence; the wheel's own are %d", n, r.Stats().Live)
+		}
+	})
+}
+
+func TestBeforeServeTheBackstopRemovesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, quiet(Options{Mode: Enforce, MaxHosts: 1}))
+		defer r.Stop()
+		r.announce("a", 10*second)
+		r.announce("b", 10*second)
+		time.Sleep(time.Minute)
+		r.scan()
+		r.wantThere("a", "b")
+	})
+}
+
+func TestDownloadsArePartOfHeardElsewhere(t *testing.T) {
+	bubble(t, Options{Grace: hostwheel.Off}, func(t *testing.T, r *rig) {
+		r.announce("a", 10*second)
+		_, end, _ := r.reports("a")
+		time.Sleep(50 * second)
+		synctest.Wait()
+		end()
+		if report := r.Report(); report.Downloads == 0 || report.HeardElsewhere < report.Downloads {
+			t.Errorf("%+v", report)
+		}
+	})
+}
+
+// An upload in the grace is an upload after the TTL; what was noted of that must not be counted at another time.
+func TestShadowCountsAnUploadInTheGraceAsLate(t *testing.T) {
+	bubble(t, Options{Mode: Shadow}, func(t *testing.T, r *rig) {
+		r.announce("a", 20*second)
+		time.Sleep(45 * second)
+		r.host("a").UpdatedAt.Store(time.Now()) // 5 s after its TTL
+		time.Sleep(15 * second)
+		synctest.Wait()
+		c := r.Report().Comparison
+		if c.Late != 1 || (c.LateMax-5*second).Abs() > tick {
+			t.Errorf("late %d times, by %v at most, want once by 5s", c.Late, c.LateMax)
+		}
+		time.Sleep(20 * second)
+		r.host("a").UpdatedAt.Store(time.Now()) // in time: its TTL ends at 85 s
+		time.Sleep(10 * second)
+		synctest.Wait()
+		if c = r.Report().Comparison; c.Late > 1 || c.LateMax > 6*second {
+			t.Errorf("late %d times, by %v at most, after an upload in time", c.Late, c.LateMax)
+		}
+	})
+}
+
+func TestShadowForgetsADoubtWhenTheHostNeverExpires(t *testing.T) {
+	bubble(t, Options{Mode: Shadow}, func(t *testing.T, r *rig) {
+		r.announce("a", 20*second)
+		time.Sleep(45 * second)
+		r.announce("a", 0)
+		r.announce("a", 20*second)
+		time.Sleep(30 * second)
+		r.host("a").UpdatedAt.Store(time.Now())
+		time.Sleep(15 * second)
+		synctest.Wait()
+		if c := r.Report().Comparison; c.Late != 1 || c.LateMax > 6*second {
+			t.Errorf("late %d times, by %v at most, want once by 5s", c.Late, c.LateMax)
+		}
+	})
+}
+
+func TestShadowCountsAHostThatReturnsWithoutAnIntervalAsWrong(t *testing.T) {
+	bubble(t, Options{Mode: Shadow}, func(t *testing.T, r *rig) {
+		r.announce("a", 20*second)
+		time.Sleep(56 * second)
+		r.announce("a", 0) // never expires from now on
+		c := r.Report().Comparison
+		if c.Found != 1 || c.Wrong != 1 || c.Pending != 0 {
+			t.Errorf("%+v", c)
+		}
+		r.announce("a", 20*second)
+		time.Sleep(56 * second)
+		r.scan()
+		c = r.Report().Comparison
+		if c.Found != 2 || c.Wrong != 1 || c.Agreed != 1 || c.Pending != 0 {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+func TestShadowTellsTheGraceByTheUploadNotByTheScan(t *testing.T) {
+	bubble(t, Options{Mode: Shadow}, func(t *testing.T, r *rig) {
+		r.announce("a", 20*second)
+		time.Sleep(57 * second)
+		r.host("a").UpdatedAt.Store(time.Now()) // 17 s after its TTL
+		time.Sleep(30 * second)
+		r.scan()
+		r.wantThere("a")
+		c := r.Report().Comparison
+		if len(c.Wrongs) != 1 || (c.Wrongs[0].Grace-17*second).Abs() > tick || !c.Wrongs[0].Saveable {
+			t.Errorf("%+v, want a grace of 17s", c.Wrongs)
+		}
+	})
+}
+
+// The scan has removed a host, and it is back before the scan has ended.
+func TestShadowCountsWhatTheScanRemovedAndCameBackAtOnce(t *testing.T) {
+	bubble(t, Options{Mode: Shadow}, func(t *testing.T, r *rig) {
+		r.announce("found", 20*second)
+		time.Sleep(10 * second)
+		r.announce("in grace", 20*second)
+		time.Sleep(46 * second)
+		must(t, (*r.gc.scan.Load()).RunGC(t.Context()))
+		r.wantGone("found", "in grace")
+		r.announce("found", 20*second)
+		r.announce("in grace", 20*second)
+		r.scan()
+		c := r.Report().Comparison
+		if c.Found != 1 || c.Agreed != 1 || c.Wrong != 0 || c.ScanFirst != 1 {
+			t.Errorf("%+v", c)
+		}
+	})
+}
