@@ -64,17 +64,6 @@ func TestAnAnnounceThatCrossesAStoreKeepsItsInterval(t *testing.T) {
 	})
 }
 
-// The stream was open, and the host heard, until 39 s after its announce.
-func TestTheEndOfADownloadIsASignOfLife(t *testing.T) {
-	bubble(t, Options{}, func(t *testing.T, r *rig) {
-		r.announce("a", 10*second)
-		_, end, _ := r.reports("a")
-		time.Sleep(39 * second)
-		end()
-		r.wantGoneAt("a", 30*second)
-	})
-}
-
 func TestADownloadReportOfAHostThatTheWheelHasNoRoomForIsASignOfLife(t *testing.T) {
 	bubble(t, Options{MaxHosts: 1}, func(t *testing.T, r *rig) {
 		r.announce("a", time.Hour)
