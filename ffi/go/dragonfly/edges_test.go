@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	schedulerv1 "d7y.io/api/v2/pkg/apis/scheduler/v1"
 	"d7y.io/dragonfly/v2/scheduler/resource/standard"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -299,4 +300,171 @@ func TestShadowCountsWhatTheScanRemovedAndCameBackAtOnce(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	})
+}
+
+// The back-stop is at work when the resource is stopped.
+func TestStopWaitsForTheBackstop(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		r.announce("lost", 10*second)
+		r.lose("lost")
+		time.Sleep(40 * second)
+		r.inner.manager.atDelete(func(string) { time.Sleep(second) })
+		go func() { _ = r.HostManager().RunGC(context.Background()) }()
+		synctest.Wait()
+		r.Stop()
+		before := r.left()
+		time.Sleep(2 * second)
+		synctest.Wait()
+		if n := r.left(); n != before {
+			t.Errorf("%d hosts when it had stopped, %d later", before, n)
+		}
+	})
+}
+
+func TestStopTwiceOverDragonflysOwnResource(t *testing.T) {
+	inner, gc := newInner(t)
+	resource, err := Wrap(inner.Resource, quiet(Options{Mode: Enforce, GC: gc}))
+	must(t, err)
+	resource.Stop()
+	defer func() {
+		if reason := recover(); reason != nil {
+			t.Error(reason)
+		}
+	}()
+	resource.Stop()
+}
+
+func TestServeTwiceIsOnce(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		must(t, r.Serve())
+		synctest.Wait()
+		if r.watch.failed.Load() {
+			t.Error("the wheel counts as failed")
+		}
+	})
+}
+
+func TestAHostThatWasStoredPastTheManagerIsNotRemovedForItsPredecessor(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		r.announce("a", 10*second)
+		time.Sleep(25 * second)
+		r.inner.manager.Store(standard.NewHost("a", "127.0.0.1", "a", "a", 1, 2, 3, 0, standard.WithAnnounceInterval(10*second)))
+		time.Sleep(10 * second)
+		synctest.Wait()
+		r.wantThere("a")
+	})
+}
+
+func TestWhoDownloadsIsNotDeletedForAMomentWithoutAGraceEither(t *testing.T) {
+	bubble(t, Options{Grace: hostwheel.Off}, func(t *testing.T, r *rig) {
+		r.announce("a", 10*second)
+		_, end, _ := r.reports("a")
+		time.Sleep(50 * second)
+		synctest.Wait()
+		r.wantThere("a")
+		if r.inner.manager.deleted["a"] != 0 {
+			t.Error("it was deleted meanwhile")
+		}
+		end()
+	})
+}
+
+// The stamp of an announce is not before its UpdatedAt, so there is nothing to ask when the host dies.
+func TestAnAnnounceIsNoNewsFromElsewhereHoweverSlowItsHandlerIs(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		r.announce("a", 10*second)
+		request := announcement("a", nil)
+		must(t, r.call(request, func(ctx context.Context) error {
+			time.Sleep(2 * second)
+			return r.v2.AnnounceHost(ctx, request)
+		}))
+		time.Sleep(29 * second)
+		synctest.Wait()
+		if report := r.Report(); report.HeardElsewhere != 0 {
+			t.Errorf("%+v", report)
+		}
+	})
+}
+
+func TestWhoNeverExpiresLeavesTheWheel(t *testing.T) {
+	bubble(t, Options{MaxHosts: 1}, func(t *testing.T, r *rig) {
+		r.announce("a", 10*second)
+		r.announce("b", 10*second)
+		r.announce("b", 0)
+		if report := r.Report(); report.Untracked != 0 {
+			t.Errorf("%+v", report)
+		}
+		r.announce("a", 0)
+		if report := r.Report(); report.Hosts != 0 {
+			t.Errorf("%+v", report)
+		}
+	})
+}
+
+// A wheel that knows a host and does not look at it: only a bug of its own could bring that about, so its clock is made up.
+func TestTheBackstopTakesWhatTheWheelDoesNotLookAt(t *testing.T) {
+	bubble(t, Options{Grace: 5 * second}, func(t *testing.T, r *rig) {
+		r.announce("a", 10*second)
+		r.announce("heard", 10*second)
+		s := r.watch.table.stripe("a")
+		s.mu.Lock()
+		e := s.entries["a"]
+		status, err := e.member.Inspect()
+		must(t, err)
+		for now, want := range map[time.Duration]bool{status.LeavesAt + slack: false, status.LeavesAt + slack + time.Millisecond: true} {
+			if got := r.watch.isLost(e, hostwheel.Stats{Now: now}); got != want {
+				t.Errorf("lost %v after its end: %v", now-status.LeavesAt, got)
+			}
+		}
+		s.mu.Unlock()
+		late := hostwheel.Stats{Now: time.Hour}
+		if lost := r.watch.lostIn(s, late); len(lost) != 0 {
+			t.Error("it was taken for the wheel's clock alone")
+		}
+		r.host("a").UpdatedAt.Store(time.Now().Add(-27 * second))
+		if lost := r.watch.lostIn(s, late); len(lost) != 0 {
+			t.Error("it was taken too early")
+		}
+		r.host("a").UpdatedAt.Store(time.Now().Add(-27*second - time.Millisecond))
+		if lost := r.watch.lostIn(s, late); len(lost) != 1 || lost[0].ID != "a" {
+			t.Errorf("%d were taken", len(lost))
+		}
+		r.wantGone("a")
+		r.wantThere("heard")
+		r.consistent()
+	})
+}
+
+// Requests of the first version of the API that name a host, whatever comes of them.
+func TestOtherRequestsOfAHostAreHeard(t *testing.T) {
+	peer := &schedulerv1.PeerHost{Id: "a"}
+	for _, request := range []any{
+		&schedulerv1.PeerTaskRequest{PeerHost: peer},
+		&schedulerv1.AnnounceTaskRequest{PeerHost: peer},
+		&schedulerv1.AnnounceHostRequest{Id: "a"},
+		announcement("a", nil),
+	} {
+		bubble(t, Options{}, func(t *testing.T, r *rig) {
+			r.announce("a", 10*second)
+			time.Sleep(15 * second)
+			if err := r.call(request, func(context.Context) error { return errNone }); err != errNone {
+				t.Fatal(err)
+			}
+			r.wantGoneAt("a", 30*second)
+		})
+	}
+}
+
+func TestANegativeIntervalIsNone(t *testing.T) {
+	for ttl, want := range map[time.Duration]bool{0: true, time.Minute: false} {
+		bubble(t, Options{HostTTL: ttl}, func(t *testing.T, r *rig) {
+			request := announcement("a", durationpb.New(-second))
+			must(t, r.call(request, func(ctx context.Context) error { return r.v2.AnnounceHost(ctx, request) }))
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if _, there := r.HostManager().Load("a"); there != want {
+				t.Errorf("with a host TTL of %v: there is %v", ttl, there)
+			}
+		})
+	}
 }

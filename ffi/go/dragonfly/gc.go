@@ -30,12 +30,13 @@ func (g *GC) Add(task pkggc.Task) error {
 	if task.ID != standard.GCHostID || task.Runner == nil {
 		return g.GC.Add(task)
 	}
-	scan := task.Runner
+	scan, before := task.Runner, g.scan.Load()
 	task.Runner = hostScan{g}
+	g.scan.Store(&scan)
 	if err := g.GC.Add(task); err != nil {
+		g.scan.Store(before)
 		return err
 	}
-	g.scan.Store(&scan)
 	return nil
 }
 
@@ -62,23 +63,28 @@ func (h hostScan) RunGC(ctx context.Context) error {
 	return scan.RunGC(ctx)
 }
 
-// sweeping is when the back-stop looked last.
+// sweeping is whose turn the back-stop is.
 type sweeping struct {
-	busy atomic.Bool
-	last time.Time // by whom busy was set
+	// turn holds something while it is at work, or may not work any more.
+	turn chan struct{}
+	// last is when it looked at all hosts the last time.
+	last time.Time
 }
 
-// collect is the scan of hosts. If it was asked for by hand, it does not matter when the last one was.
+// collect is the scan of hosts. If it was asked for by hand, it does not matter when the last one was. It leaves it to
+// another one that is at work.
 func (w *watch) collect(ctx context.Context, scan func(context.Context) error, asked bool) error {
 	if w.Mode == Shadow || w.failed.Load() {
 		err := scan(ctx)
 		w.compare()
 		return err
 	}
-	if !w.works() || !w.sweeping.busy.CompareAndSwap(false, true) {
+	select {
+	case w.sweeping.turn <- struct{}{}:
+		defer func() { <-w.sweeping.turn }()
+	default:
 		return nil
 	}
-	defer w.sweeping.busy.Store(false)
 	if !asked && time.Since(w.sweeping.last) < w.Backstop && w.counted.untracked.Load() == 0 {
 		return nil
 	}

@@ -49,7 +49,7 @@ func (h *hostManager) Delete(id string) {
 	h.watch.forget(s, id)
 }
 
-// RunGC looks for hosts that are gone, as far as that is not the wheel's.
+// RunGC is Dragonfly's scan in the mode Shadow. In Enforce it is the back-stop, at once; if one is at work already, that one.
 func (h *hostManager) RunGC(ctx context.Context) error {
 	return h.watch.collect(ctx, h.HostManager.RunGC, true)
 }
@@ -73,7 +73,8 @@ func (w *watch) adopt(s *stripe, host *standard.Host, at time.Time) {
 	}
 	if e.host != host {
 		e.host = host
-		// Nobody else has the host yet, so nobody writes to it. Later intervals come from the requests.
+		// Who stores a new host has it to himself until then; of one that was stored before, this is read as Dragonfly's scan
+		// reads it. Later intervals come from the requests.
 		e.say(host.AnnounceInterval)
 	}
 	w.track(e, at)

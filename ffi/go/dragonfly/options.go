@@ -77,7 +77,8 @@ type Options struct {
 	Grace time.Duration
 	// MinInterval is what intervals below it are raised to.
 	MinInterval time.Duration
-	// MaxHosts is the most hosts that the wheel knows. Further ones are left to the scan.
+	// MaxHosts is the most hosts that the wheel knows. Further ones are left to the back-stop, which then looks each time that
+	// Dragonfly scans.
 	MaxHosts int
 	// Workers is how many goroutines remove hosts.
 	Workers int

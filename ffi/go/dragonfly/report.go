@@ -8,7 +8,7 @@ import (
 	"github.com/hostwheel/hostwheel/ffi/go"
 )
 
-// Report is what was done since Wrap. All numbers only grow, except for those that say "now".
+// Report is what was done since Wrap.
 type Report struct {
 	Mode    string
 	Backend string
@@ -16,7 +16,7 @@ type Report struct {
 	Hosts uint64
 	// Removed is how many hosts were removed, by the wheel or its back-stop.
 	Removed uint64
-	// Rescues is how many of these the wheel had lost and the back-stop found, or the wheel had no room for. 0 if all is well.
+	// Rescues is how many of these the back-stop removed: the wheel had lost them, or had no room for them. 0 if all is well.
 	Rescues uint64
 	// HeardElsewhere is how often a host past its TTL stayed because Dragonfly heard of it otherwise, or it downloads.
 	HeardElsewhere uint64
@@ -26,7 +26,7 @@ type Report struct {
 	PutBack uint64
 	// Superseded is how many hosts came back, or said goodbye, before they were deleted.
 	Superseded uint64
-	// Untracked is how many hosts that expire the wheel does not have now. Dragonfly's scan watches them.
+	// Untracked is how many hosts that expire the wheel does not have now. The back-stop watches them.
 	Untracked uint64
 	// Comparison is for the mode Shadow; nil in others.
 	Comparison *Comparison `json:",omitempty"`
@@ -104,8 +104,8 @@ func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mode %s, backend %s, %d hosts\n", r.Mode, r.Backend, r.Hosts)
 	fmt.Fprintf(&b, "removed %d, of these %d by the back-stop; %d not in the wheel\n", r.Removed, r.Rescues, r.Untracked)
-	fmt.Fprintf(&b, "stayed past their TTL as they were heard elsewhere: %d, of these downloading %d; came back in the last moment: %d\n",
-		r.HeardElsewhere, r.Downloads, r.PutBack+r.Superseded)
+	fmt.Fprintf(&b, "stayed past their TTL as they were heard elsewhere: %d, of these downloading %d; "+
+		"came back, or said goodbye, in the last moment: %d\n", r.HeardElsewhere, r.Downloads, r.PutBack+r.Superseded)
 	if c := r.Comparison; c != nil {
 		c.write(&b)
 	}

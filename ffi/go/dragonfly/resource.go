@@ -1,6 +1,8 @@
 package dragonfly
 
 import (
+	"sync"
+
 	"d7y.io/dragonfly/v2/scheduler/resource/standard"
 	"google.golang.org/grpc"
 
@@ -13,6 +15,7 @@ type Resource struct {
 	standard.Resource
 	// watch is nil in the mode Off.
 	watch *watch
+	stop  sync.Once
 }
 
 // Wrap has the hosts of a resource watched, also those that it knows already. The resource must have been made with
@@ -54,13 +57,16 @@ func (r *Resource) Serve() error {
 	return r.Resource.Serve()
 }
 
-// Stop stops watching and the wrapped resource. No host is removed by the wheel after it returned. Dragonfly's server answers
-// calls for some time after that; they do what they do without this package.
+// Stop stops watching and the wrapped resource; once, however often it is called. No host is removed after it returned, but
+// by those who say goodbye: Dragonfly's server answers calls for some time after that, which do what they do without this
+// package.
 func (r *Resource) Stop() {
-	if r.watch != nil {
-		r.watch.stop()
-	}
-	r.Resource.Stop()
+	r.stop.Do(func() {
+		if r.watch != nil {
+			r.watch.stop()
+		}
+		r.Resource.Stop()
+	})
 }
 
 // ServerOptions are the interceptors, as rpcserver.New takes them. They run after Dragonfly's own, so what those refuse is

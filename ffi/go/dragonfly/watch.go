@@ -61,7 +61,7 @@ type counters struct {
 // newWatch makes a watch over a resource, none of whose hosts it knows yet; see adoptAll.
 func newWatch(inner standard.Resource, o Options) (*watch, error) {
 	w := &watch{Options: o, inner: inner.HostManager(), peers: inner.PeerManager(), logger: o.Logger, began: time.Now()}
-	w.sweeping.last = w.began
+	w.sweeping = sweeping{turn: make(chan struct{}, 1), last: w.began}
 	w.manager = &hostManager{HostManager: w.inner, watch: w}
 	w.table.init()
 	wheel, err := hostwheel.New(hostwheel.Config[*entry]{
@@ -103,7 +103,7 @@ func (w *watch) start() {
 	}()
 }
 
-// stop returns when no callback runs any more.
+// stop returns when no callback runs any more, and no back-stop.
 func (w *watch) stop() {
 	w.mu.Lock()
 	ended := w.ended
@@ -114,6 +114,7 @@ func (w *watch) stop() {
 	if ended != nil {
 		<-ended
 	}
+	w.sweeping.turn <- struct{}{}
 }
 
 // works says whether the watch is between start and stop.
@@ -188,7 +189,7 @@ func (w *watch) track(e *entry, at time.Time) {
 	case e.untracked == nil || e.untracked.heard.Before(at):
 		w.mark(e, &untracked{heard: at})
 		w.warnOnce.Do(func() {
-			w.logger.Warn("hostwheel: the wheel does not take a host; Dragonfly's scan watches it. Others will only be counted",
+			w.logger.Warn("hostwheel: the wheel does not take a host; the back-stop watches it. Others will only be counted",
 				"host", e.host.ID, "error", err)
 		})
 	}
