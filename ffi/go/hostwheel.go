@@ -458,6 +458,10 @@ func (m *Member[V]) Leave() error { return m.host.core.leave(&m.host) }
 // Suspect says whether the host is past its TTL and within its grace: choose it less.
 func (m *Member[V]) Suspect() bool { return m.host.core.phase(&m.host) == suspect }
 
+// Interval is the effective interval that the host announced with last; 0 if it announced without one. Of a host that has
+// left it means nothing. It is a load of what a renew touches anyway.
+func (m *Member[V]) Interval() time.Duration { return m.host.interval() }
+
 // ID is the host's id.
 func (m *Member[V]) ID() string { return m.host.id }
 

@@ -32,11 +32,14 @@ func TestIntervalsAreClampedBothWaysRoundedUpAndCounted(t *testing.T) {
 			}
 			m := s.announce("a", announced.interval)
 			equal(t, announced.interval.String(), s.status(m).Interval, announced.effective)
+			equal(t, announced.interval.String()+", by the member", m.Interval(), announced.effective)
 			equal(t, announced.interval.String()+": clamps", s.wheel.Stats().Clamps, clamps)
 		}
 		m, _ := s.wheel.Lookup("a")
 		must(t, m.AnnounceAt(heard(0), 1))
 		equal(t, "by member", s.status(m).Interval, 2*sec)
+		m = s.announce("nameless", 0)
+		equal(t, "none", m.Interval(), 0)
 		equal(t, "clamps", s.wheel.Stats().Clamps, clamps+1)
 	})
 }

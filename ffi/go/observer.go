@@ -1,6 +1,9 @@
 package hostwheel
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // visitsPerStep is the most visits of one kind in a step: after so many the clock is read again, and the lock is free for
 // a moment.
@@ -293,6 +296,8 @@ func (p *pure) run(stop <-chan struct{}, m *mailbox) {
 		p.mu.Lock()
 		p.step()
 		p.mu.Unlock()
+		// Who waits for the lock, to register a host, does not get it from somebody who takes it again at once.
+		runtime.Gosched()
 		m.fill(p)
 		alarm, asleep := p.fallAsleep()
 		if !asleep {

@@ -69,6 +69,25 @@ func (h *host) renewPlainly(stamp, until tick, c cadence) bool {
 	return stamp+heard.ttlFloor() >= looksAt || h.announcing.terms.deadline(heard) >= looksAt
 }
 
+// interval is the effective interval of a host that is known.
+func (h *host) interval() time.Duration {
+	if h.announcing == nil {
+		// The word is the backend's own affair.
+		status, err := h.core.inspect(h)
+		if err != nil {
+			return 0
+		}
+		return status.Interval
+	}
+	truth := &h.truth
+	if r := h.record; r != nil {
+		truth = &r.truth
+	}
+	w := word(truth.Load())
+	runtime.KeepAlive(h)
+	return w.cadence().interval()
+}
+
 // isWallClock says whether an instant has no monotonic reading, as one that was decoded: the wall clock may have been set
 // since the wheel was opened.
 func isWallClock(t time.Time) bool { return t.Round(0) == t }

@@ -195,7 +195,7 @@ func TestAFailedWheelLeavesAllToTheScan(t *testing.T) {
 		r.announce("dead", 10*second)
 		r.announce("living", 10*second)
 		must(t, r.watch.wheel.Close())
-		r.watch.failed.Store(true)
+		r.watch.fail()
 		time.Sleep(21 * second)
 		r.announce("living", 10*second)
 		r.scan()

@@ -19,7 +19,7 @@ func (w *watch) onSuspect(ev *event) {
 	if !s.current(ev) {
 		return
 	}
-	e.asked = e.host.UpdatedAt.Load()
+	e.asked = e.host.Load().UpdatedAt.Load()
 	// Refused only if it has said goodbye, or the wheel was closed.
 	if w.downloads(s, ev.ID()) {
 		_ = ev.Member.Renew()
@@ -76,7 +76,7 @@ func (w *watch) take(ev *event) *standard.Host {
 	}
 	if w.Mode == Shadow {
 		w.compared.found(e, newDoubt(ev, w.effective(e)))
-		e.host.Log.Infof("host would have been reclaimed: %v", ev)
+		e.host.Load().Log.Infof("host would have been reclaimed: %v", ev)
 		return nil
 	}
 	return w.remove(s, e)
@@ -105,8 +105,8 @@ func (w *watch) downloads(s *stripe, id string) bool {
 // heardElsewhere has a host back in the wheel that was found gone, if there is news of it. The host's lock is held.
 func (w *watch) heardElsewhere(s *stripe, e *entry) bool {
 	at := time.Time{}
-	if !w.downloads(s, e.host.ID) {
-		if at = e.host.UpdatedAt.Load(); at.Equal(e.asked) {
+	if !w.downloads(s, e.host.Load().ID) {
+		if at = e.host.Load().UpdatedAt.Load(); at.Equal(e.asked) {
 			return false
 		}
 		e.asked = at
@@ -119,7 +119,7 @@ func (w *watch) heardElsewhere(s *stripe, e *entry) bool {
 // remove deletes a host of which there is no news, and returns it; nil if there was some during that: then it is back. The
 // host's lock is held.
 func (w *watch) remove(s *stripe, e *entry) *standard.Host {
-	host := e.host
+	host := e.host.Load()
 	if stored, ok := w.inner.Load(host.ID); ok && stored != host {
 		// Stored past the manager.
 		w.adopt(s, stored, stored.UpdatedAt.Load())

@@ -124,7 +124,7 @@ func (w *watch) lostIn(s *stripe, stats hostwheel.Stats) []*standard.Host {
 		if !w.expires(e.said()) || !w.isLost(e, stats) {
 			continue
 		}
-		if e.asked = e.host.UpdatedAt.Load(); !w.isOver(s, e) {
+		if e.asked = e.host.Load().UpdatedAt.Load(); !w.isOver(s, e) {
 			continue
 		}
 		if host := w.remove(s, e); host != nil {
@@ -139,7 +139,7 @@ func (w *watch) lostIn(s *stripe, stats hostwheel.Stats) []*standard.Host {
 func (w *watch) isLost(e *entry, stats hostwheel.Stats) bool {
 	if e.member == nil {
 		// There may be room now. If not, it is removed as the scan does it.
-		w.track(e, e.host.UpdatedAt.Load())
+		w.track(e, e.host.Load().UpdatedAt.Load())
 		return e.untracked != nil
 	}
 	status, err := e.member.Inspect()
@@ -163,7 +163,7 @@ func (w *watch) isOver(s *stripe, e *entry) bool {
 	if u != nil && u.heard.After(heard) {
 		heard = u.heard
 	}
-	if time.Since(heard) <= 2*interval+grace+slack || w.downloads(s, e.host.ID) {
+	if time.Since(heard) <= 2*interval+grace+slack || w.downloads(s, e.host.Load().ID) {
 		return false
 	}
 	if u != nil && u.overdue.IsZero() {

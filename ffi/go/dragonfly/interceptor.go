@@ -19,7 +19,7 @@ func (r *Resource) UnaryServerInterceptor() grpc.UnaryServerInterceptor {
 		}
 		m := r.watch.heard(id, interval, says)
 		response, err := handler(ctx, request)
-		if m == nil || says && m.Value().said() != interval || m.Renew() != nil {
+		if m == nil || says && m.Interval() != interval || m.Renew() != nil {
 			// It was stored by now, or another announce crossed this one, or it was found gone in the meantime.
 			r.watch.heard(id, interval, says)
 		}

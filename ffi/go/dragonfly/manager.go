@@ -5,12 +5,25 @@ import (
 	"time"
 
 	"d7y.io/dragonfly/v2/scheduler/resource/standard"
+
+	"github.com/hostwheel/hostwheel/ffi/go"
 )
 
 // hostManager is the host manager that Dragonfly sees. It reads from the inner one, and changes it together with the wheel.
 type hostManager struct {
 	standard.HostManager
 	watch *watch
+}
+
+// Load is the host of that id. An announce has just had its lines fetched from memory: for its handler this is cheaper than
+// the inner manager's map, and pays for the better part of what the wheel costs.
+func (h *hostManager) Load(id string) (*standard.Host, bool) {
+	if h.watch.loads.Load() {
+		if m, ok := h.watch.wheel.Lookup(id); ok {
+			return m.Value().host.Load(), true
+		}
+	}
+	return h.HostManager.Load(id)
 }
 
 // Store stores a host in place of one of that id.
@@ -57,7 +70,7 @@ func (h *hostManager) RunGC(ctx context.Context) error {
 // noteScanned notes it if a host that was known was removed past the manager. The host's lock is held.
 func (w *watch) noteScanned(s *stripe, id string) {
 	if e := s.entries[id]; e != nil {
-		if stored, ok := w.inner.Load(id); !ok || stored != e.host {
+		if stored, ok := w.inner.Load(id); !ok || stored != e.host.Load() {
 			w.compared.scanned(e)
 		}
 	}
@@ -71,8 +84,8 @@ func (w *watch) adopt(s *stripe, host *standard.Host, at time.Time) {
 		e = &entry{}
 		s.entries[host.ID] = e
 	}
-	if e.host != host {
-		e.host = host
+	if e.host.Load() != host {
+		e.host.Store(host)
 		// Who stores a new host has it to himself until then; of one that was stored before, this is read as Dragonfly's scan
 		// reads it. Later intervals come from the requests.
 		e.say(host.AnnounceInterval)
@@ -98,7 +111,7 @@ func (w *watch) adoptStored(host *standard.Host) {
 	if stored, ok := w.inner.Load(host.ID); !ok || stored != host {
 		return
 	}
-	if e := s.entries[host.ID]; e != nil && e.host == host {
+	if e := s.entries[host.ID]; e != nil && e.host.Load() == host {
 		return
 	}
 	w.adopt(s, host, host.UpdatedAt.Load())
@@ -114,7 +127,9 @@ func (w *watch) forget(s *stripe, id string) {
 	w.mark(e, nil)
 	if e.member != nil {
 		// If it was found gone meanwhile, that does nothing any more.
-		_ = e.member.Leave()
+		if err := e.member.Leave(); err != nil && err != hostwheel.ErrTaken && err != hostwheel.ErrStale {
+			w.loads.Store(false)
+		}
 		e.member = nil
 	}
 }

@@ -230,6 +230,7 @@ func (r *rig) wantThere(ids ...string) {
 		if n := r.places(id); n != 2 {
 			r.t.Fatalf("%s is in %d lists, want it in 2", id, n)
 		}
+		r.host(id)
 	}
 }
 
@@ -238,6 +239,9 @@ func (r *rig) wantGone(ids ...string) {
 	for _, id := range ids {
 		if n := r.places(id); n != 0 {
 			r.t.Fatalf("%s is in %d lists, want it gone", id, n)
+		}
+		if _, ok := r.HostManager().Load(id); ok {
+			r.t.Fatalf("%s is loaded, and in no list", id)
 		}
 	}
 }
@@ -259,7 +263,7 @@ func (r *rig) known(id string) (host *standard.Host, m *member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entries[id]; e != nil {
-		host, m = e.host, e.member
+		host, m = e.host.Load(), e.member
 	}
 	return host, m
 }

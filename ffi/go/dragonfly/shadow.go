@@ -103,7 +103,7 @@ func (c *comparison) heard(e *entry, at time.Time) {
 	if len(c.wrongs) == wrongsKept {
 		c.wrongs = c.wrongs[1:]
 	}
-	c.wrongs = append(c.wrongs, WrongRemoval{ID: e.host.ID, Interval: d.interval, Grace: by, Saveable: by <= d.interval, At: d.noted})
+	c.wrongs = append(c.wrongs, WrongRemoval{ID: e.host.Load().ID, Interval: d.interval, Grace: by, Saveable: by <= d.interval, At: d.noted})
 }
 
 // scanned notes that the scan has removed a host.
@@ -145,12 +145,12 @@ func (w *watch) compareIn(s *stripe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, e := range s.entries {
-		if stored, ok := w.inner.Load(id); !ok || stored != e.host {
+		if stored, ok := w.inner.Load(id); !ok || stored != e.host.Load() {
 			w.compared.scanned(e)
 			w.forget(s, id)
 			continue
 		}
-		updated := e.host.UpdatedAt.Load()
+		updated := e.host.Load().UpdatedAt.Load()
 		if e.isFound() && !updated.Equal(e.asked) {
 			// It uploads: the scan counts that.
 			e.asked = updated

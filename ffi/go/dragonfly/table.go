@@ -13,10 +13,11 @@ import (
 type entry struct {
 	// interval is what the host said last, in nanoseconds; not positive if it named none. Changed under the stripe's lock.
 	interval atomic.Int64
+	// host is the one that the manager has. Changed under the stripe's lock.
+	host atomic.Pointer[standard.Host]
 
 	// The rest is under the lock of the stripe.
 
-	host *standard.Host
 	// member is its latest incarnation in the wheel; nil if the wheel does not have it.
 	member *member
 	// untracked is about a host that the wheel should have and did not take; nil for others.

@@ -40,6 +40,9 @@ type watch struct {
 	compared comparison
 	sweeping sweeping
 
+	// loads: the wheel has just those hosts that the table has, so the manager may load from it. Not so once it is closed, or
+	// if Dragonfly's scan removes hosts past it.
+	loads atomic.Bool
 	// failed: the wheel does not work, by a bug of its own.
 	failed atomic.Bool
 
@@ -82,6 +85,7 @@ func newWatch(inner standard.Resource, o Options) (*watch, error) {
 		return nil, fmt.Errorf("hostwheel/dragonfly: %w", err)
 	}
 	w.wheel = wheel
+	w.loads.Store(o.Mode == Enforce)
 	w.compared.init(o.Grace)
 	return w, nil
 }
@@ -97,10 +101,16 @@ func (w *watch) start() {
 	go func() {
 		defer close(w.ended)
 		if err := w.wheel.Run(context.Background()); err != nil {
-			w.failed.Store(true)
+			w.fail()
 			w.logger.Error("hostwheel: the wheel does not work; Dragonfly's scan does it all", "error", err)
 		}
 	}()
+}
+
+// fail leaves all to Dragonfly.
+func (w *watch) fail() {
+	w.loads.Store(false)
+	w.failed.Store(true)
 }
 
 // stop returns when no callback runs any more, and no back-stop.
@@ -109,6 +119,7 @@ func (w *watch) stop() {
 	ended := w.ended
 	w.stopped = true
 	w.mu.Unlock()
+	w.loads.Store(false)
 	// That the wheel failed was said when it did.
 	_ = w.wheel.Close()
 	if ended != nil {
@@ -133,7 +144,8 @@ func (w *watch) expires(interval time.Duration) bool { return interval > 0 || w.
 // heard says that a host announced itself, with an interval or without saying one, and returns its member; nil if the wheel
 // does not have it: it is not stored yet, or never expires.
 func (w *watch) heard(id string, interval time.Duration, says bool) *member {
-	if m, ok := w.wheel.Lookup(id); ok && (!says || m.Value().said() == interval) && m.Renew() == nil {
+	// Not the entry's, which would be one cache line more.
+	if m, ok := w.wheel.Lookup(id); ok && (!says || m.Interval() == interval) && m.Renew() == nil {
 		return m
 	}
 	s := w.table.stripe(id)
@@ -143,7 +155,7 @@ func (w *watch) heard(id string, interval time.Duration, says bool) *member {
 	if e == nil {
 		return nil
 	}
-	if stored, ok := w.inner.Load(id); !ok || stored != e.host {
+	if stored, ok := w.inner.Load(id); !ok || stored != e.host.Load() {
 		// The scan has removed it, and the handler will store another.
 		w.compared.scanned(e)
 		w.forget(s, id)
@@ -181,7 +193,7 @@ func (w *watch) track(e *entry, at time.Time) {
 		}
 		return
 	}
-	m, _, err := w.wheel.Announce(e.host.ID, max(e.said(), 0), e, options...)
+	m, _, err := w.wheel.Announce(e.host.Load().ID, max(e.said(), 0), e, options...)
 	e.member = m
 	switch {
 	case err == nil || errors.Is(err, hostwheel.ErrClosed):
@@ -190,7 +202,7 @@ func (w *watch) track(e *entry, at time.Time) {
 		w.mark(e, &untracked{heard: at})
 		w.warnOnce.Do(func() {
 			w.logger.Warn("hostwheel: the wheel does not take a host; the back-stop watches it. Others will only be counted",
-				"host", e.host.ID, "error", err)
+				"host", e.host.Load().ID, "error", err)
 		})
 	}
 }
