@@ -111,7 +111,10 @@ func (w *watch) sweep(ctx context.Context) bool {
 			w.leavePeers(host)
 		}
 	}
-	w.adoptAll()
+	if w.inner.Len() != w.table.len() {
+		// Some were stored past the manager.
+		w.adoptAll()
+	}
 	return true
 }
 
@@ -120,11 +123,13 @@ func (w *watch) lostIn(s *stripe, stats hostwheel.Stats) []*standard.Host {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var lost []*standard.Host
+	now := time.Now()
 	for _, e := range s.entries {
-		if !w.expires(e.said()) || !w.isLost(e, stats) {
+		updated := e.host.Load().UpdatedAt.Load()
+		if !w.expires(e.said()) || e.member != nil && now.Sub(updated) <= 2*w.effective(e) || !w.isLost(e, stats) {
 			continue
 		}
-		if e.asked = e.host.Load().UpdatedAt.Load(); !w.isOver(s, e) {
+		if e.asked = updated; !w.isOver(s, e) {
 			continue
 		}
 		if host := w.remove(s, e); host != nil {

@@ -285,13 +285,7 @@ func (r *rig) consistent() {
 		r.wantThere(id)
 		return true
 	})
-	entries := 0
-	for i := range r.watch.table.stripes {
-		s := &r.watch.table.stripes[i]
-		s.mu.Lock()
-		entries += len(s.entries)
-		s.mu.Unlock()
-	}
+	entries := r.watch.table.len()
 	if entries != stored {
 		r.t.Errorf("%d entries, %d hosts", entries, stored)
 	}

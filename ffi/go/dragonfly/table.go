@@ -74,3 +74,14 @@ func (t *table) init() {
 func (t *table) stripe(id string) *stripe {
 	return &t.stripes[maphash.String(t.seed, id)%stripes]
 }
+
+// len is how many hosts have an entry.
+func (t *table) len() (n int) {
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		s.mu.Lock()
+		n += len(s.entries)
+		s.mu.Unlock()
+	}
+	return n
+}

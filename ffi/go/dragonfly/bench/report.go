@@ -90,8 +90,9 @@ func (r *results) reportInterval(hosts int) {
 	r.watched("(b) what the handlers of its announces take longer", func(column string) string { return number(past(column)) })
 	r.watched("(c) the back-stop's pass, once an hour", func(column string) string { return r.spread(sweepTime, column) })
 	r.watched("scan / (a)", func(column string) string { return number(scan / r.median(visitTime, column)) })
-	r.watched("scan / (a + b + c/12)", func(column string) string {
-		return number(scan / (r.median(visitTime, column) + past(column) + r.median(sweepTime, column)/passesPerHour))
+	// If handlers are faster with a wheel, that is not set against its work.
+	r.watched("scan / (a + b + c/12), b at least 0", func(column string) string {
+		return number(scan / (r.median(visitTime, column) + max(past(column), 0) + r.median(sweepTime, column)/passesPerHour))
 	})
 }
 
