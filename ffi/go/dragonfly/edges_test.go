@@ -355,6 +355,19 @@ func TestAHostThatWasStoredPastTheManagerIsNotRemovedForItsPredecessor(t *testin
 	})
 }
 
+func TestAHostThatWasStoredPastTheManagerIsWatchedFromItsNextAnnounceOn(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		r.announce("a", 10*second)
+		time.Sleep(time.Minute)
+		r.wantGone("a")
+		r.announce("a", 10*second)
+		r.inner.manager.Store(standard.NewHost("a", "127.0.0.1", "a", "a", 1, 2, 3, 0, standard.WithAnnounceInterval(10*second)))
+		r.announce("a", 20*second)
+		r.consistent()
+		r.wantGoneAt("a", 55*second)
+	})
+}
+
 func TestWhoDownloadsIsNotDeletedForAMomentWithoutAGraceEither(t *testing.T) {
 	bubble(t, Options{Grace: hostwheel.Off}, func(t *testing.T, r *rig) {
 		r.announce("a", 10*second)

@@ -57,9 +57,8 @@ func (r *Resource) Serve() error {
 	return r.Resource.Serve()
 }
 
-// Stop stops watching and the wrapped resource; once, however often it is called. No host is removed after it returned, but
-// by those who say goodbye: Dragonfly's server answers calls for some time after that, which do what they do without this
-// package.
+// Stop stops watching and the wrapped resource; once, however often it is called. The wheel and its back-stop remove no host
+// after it returned. Dragonfly's server answers calls for some time after that, which do what they do without this package.
 func (r *Resource) Stop() {
 	r.stop.Do(func() {
 		if r.watch != nil {

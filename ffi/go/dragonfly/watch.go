@@ -155,11 +155,15 @@ func (w *watch) heard(id string, interval time.Duration, says bool) *member {
 	if e == nil {
 		return nil
 	}
-	if stored, ok := w.inner.Load(id); !ok || stored != e.host.Load() {
+	switch stored, ok := w.inner.Load(id); {
+	case !ok:
 		// The scan has removed it, and the handler will store another.
 		w.compared.scanned(e)
 		w.forget(s, id)
 		return nil
+	case stored != e.host.Load():
+		// Stored past the manager.
+		w.adopt(s, stored, time.Time{})
 	}
 	switch {
 	case says && interval != e.said():
