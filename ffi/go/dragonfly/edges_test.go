@@ -481,3 +481,33 @@ func TestANegativeIntervalIsNone(t *testing.T) {
 		})
 	}
 }
+
+func TestAPassOfTheBackstopEndsWithItsContextAndIsOneAtATime(t *testing.T) {
+	bubble(t, Options{}, func(t *testing.T, r *rig) {
+		r.announce("lost", 10*second)
+		r.lose("lost")
+		time.Sleep(40 * second)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		must(t, r.HostManager().RunGC(ended))
+		r.wantThere("lost")
+		deletions := 0
+		r.inner.manager.atDelete(func(string) {
+			deletions++
+			time.Sleep(second)
+		})
+		first := make(chan error)
+		go func() { first <- r.HostManager().RunGC(context.Background()) }()
+		synctest.Wait()
+		began := time.Now()
+		must(t, r.HostManager().RunGC(t.Context()))
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("it waited %v for the other", waited)
+		}
+		must(t, <-first)
+		r.wantGone("lost")
+		if deletions != 1 {
+			t.Errorf("deleted %d times", deletions)
+		}
+	})
+}
