@@ -13,6 +13,9 @@ const (
 	Longest = 24 * 24 * time.Hour
 	// MostHosts is the greatest MaxHosts: 2^28.
 	MostHosts = 1 << 28
+	// DefaultGrace is the Grace of the zero Config, DefaultMinInterval its MinInterval.
+	DefaultGrace       = 15 * time.Second
+	DefaultMinInterval = time.Second
 	// Off switches a setting off whose zero value stands for a default: Grace, Watchdog, Backstop.
 	Off time.Duration = -1
 
@@ -166,8 +169,8 @@ func (c *Config[V]) check() (settings, error) {
 		to *tick
 	}{
 		{span{"HostTTL", c.HostTTL, time.Hour, 2 * time.Millisecond}, &s.hostTTL},
-		{span{"Grace", c.Grace, 15 * time.Second, 0}, &s.grace},
-		{span{"MinInterval", c.MinInterval, time.Second, 1}, &s.minInterval},
+		{span{"Grace", c.Grace, DefaultGrace, 0}, &s.grace},
+		{span{"MinInterval", c.MinInterval, DefaultMinInterval, 1}, &s.minInterval},
 		{span{"MaxInterval", c.MaxInterval, Longest, 1}, &s.maxInterval},
 		{span{"Watchdog", c.Watchdog, time.Second, 0}, &s.watchdog},
 		{span{"Backstop", c.Backstop, 5 * time.Minute, 0}, &s.backstop},

@@ -13,9 +13,10 @@
 // # Who is alive
 //
 // A host is heard when it announces itself, by either version of the API, when it registers a peer by the first one, and
-// when another host fetches a piece from it: that is what moves Dragonfly's own UpdatedAt. The wheel learns of announces from an interceptor, and asks UpdatedAt
-// before it gives a host up, so nothing that Dragonfly counts is missed. In addition, and unless switched off, a host is heard
-// as long as it reports a download on an open stream; for Dragonfly that counts for nothing.
+// when another host fetches a piece from it: that is what moves Dragonfly's own UpdatedAt. The wheel learns of announces
+// from an interceptor, and asks UpdatedAt before it gives a host up, so nothing that Dragonfly counts is missed. In addition,
+// and unless switched off, a host is heard as long as it reports a download on an open stream; for Dragonfly that counts for
+// nothing.
 //
 // A host that names no interval never expires, as in Dragonfly, unless Options.HostTTL is set.
 //

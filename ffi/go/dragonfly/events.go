@@ -12,8 +12,7 @@ type event = hostwheel.Event[*entry]
 
 // onSuspect answers the wheel's question whether a host was heard elsewhere.
 func (w *watch) onSuspect(ev *event) {
-	s := w.table.stripe(ev.ID())
-	s.mu.Lock()
+	s := w.table.lock(ev.ID())
 	defer s.mu.Unlock()
 	e := ev.Value()
 	if !s.current(ev) {
@@ -26,17 +25,17 @@ func (w *watch) onSuspect(ev *event) {
 	} else {
 		_ = ev.Member.RenewAt(e.asked)
 	}
-	if ev.Member.Suspect() {
-		e.doubt = newDoubt(ev, w.effective(e))
-	} else {
+	switch {
+	case !ev.Member.Suspect():
 		w.counted.heardElsewhere.Add(1)
+	case w.Mode == Shadow:
+		e.doubt = newDoubt(ev, w.effective(e))
 	}
 }
 
 // onRecovered notes by how much a host was late.
 func (w *watch) onRecovered(ev *event) {
-	s := w.table.stripe(ev.ID())
-	s.mu.Lock()
+	s := w.table.lock(ev.ID())
 	defer s.mu.Unlock()
 	e := ev.Value()
 	if !s.current(ev) || e.doubt == nil {
@@ -63,8 +62,7 @@ func (w *watch) leavePeers(host *standard.Host) {
 
 // take deletes a host that is gone, and returns it; nil if it stays after all.
 func (w *watch) take(ev *event) *standard.Host {
-	s := w.table.stripe(ev.ID())
-	s.mu.Lock()
+	s := w.table.lock(ev.ID())
 	defer s.mu.Unlock()
 	e := ev.Value()
 	if !s.current(ev) {

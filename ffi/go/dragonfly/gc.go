@@ -111,10 +111,7 @@ func (w *watch) sweep(ctx context.Context) bool {
 			w.leavePeers(host)
 		}
 	}
-	if w.inner.Len() != w.table.len() {
-		// Some were stored past the manager.
-		w.adoptAll()
-	}
+	w.adoptAll()
 	return true
 }
 
@@ -184,20 +181,8 @@ func (w *watch) effective(e *entry) time.Duration {
 	if interval <= 0 {
 		return w.HostTTL / 2
 	}
-	least := w.MinInterval
-	if least == 0 {
-		least = time.Second
-	}
-	return min(max(interval, least), hostwheel.Longest)
+	return min(max(interval, w.MinInterval), hostwheel.Longest)
 }
 
 // wait is the grace of a host of that interval.
-func (w *watch) wait(interval time.Duration) time.Duration {
-	if w.Grace == 0 {
-		return min(defaultGrace, interval)
-	}
-	return min(w.Grace, interval)
-}
-
-// defaultGrace is the wheel's.
-const defaultGrace = 15 * time.Second
+func (w *watch) wait(interval time.Duration) time.Duration { return min(w.Grace, interval) }

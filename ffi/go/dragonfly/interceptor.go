@@ -101,8 +101,7 @@ func (w *watch) hostOf(message any) string {
 // begin counts the stream until it breaks or its handler returns.
 func (d *download) begin() {
 	w, host := d.watch, d.host
-	s := w.table.stripe(host)
-	s.mu.Lock()
+	s := w.table.lock(host)
 	r := s.reports[host]
 	if r == nil {
 		r = &reports{}

@@ -28,32 +28,34 @@ func (h *hostManager) Load(id string) (*standard.Host, bool) {
 
 // Store stores a host in place of one of that id.
 func (h *hostManager) Store(host *standard.Host) {
-	s := h.watch.table.stripe(host.ID)
-	s.mu.Lock()
+	s := h.watch.table.lock(host.ID)
 	defer s.mu.Unlock()
-	h.watch.noteScanned(s, host.ID)
-	h.HostManager.Store(host)
-	h.watch.adopt(s, host, time.Time{})
+	h.store(s, host)
 }
 
 // LoadOrStore loads the host of that id, or stores the given one, and says whether it was loaded.
 func (h *hostManager) LoadOrStore(host *standard.Host) (*standard.Host, bool) {
-	s := h.watch.table.stripe(host.ID)
-	s.mu.Lock()
+	s := h.watch.table.lock(host.ID)
 	defer s.mu.Unlock()
 	if known, ok := h.HostManager.Load(host.ID); ok {
 		return known, true
 	}
-	h.watch.noteScanned(s, host.ID)
+	h.store(s, host)
+	return host, false
+}
+
+// store stores a host. Its lock is held.
+func (h *hostManager) store(s *stripe, host *standard.Host) {
+	if e := s.entries[host.ID]; e != nil && !h.watch.isStored(e) {
+		h.watch.compared.scanned(e)
+	}
 	h.HostManager.Store(host)
 	h.watch.adopt(s, host, time.Time{})
-	return host, false
 }
 
 // Delete deletes the host of that id: it said goodbye.
 func (h *hostManager) Delete(id string) {
-	s := h.watch.table.stripe(id)
-	s.mu.Lock()
+	s := h.watch.table.lock(id)
 	defer s.mu.Unlock()
 	h.HostManager.Delete(id)
 	if e := s.entries[id]; e != nil {
@@ -67,13 +69,12 @@ func (h *hostManager) RunGC(ctx context.Context) error {
 	return h.watch.collect(ctx, h.HostManager.RunGC, true)
 }
 
-// noteScanned notes it if a host that was known was removed past the manager. The host's lock is held.
-func (w *watch) noteScanned(s *stripe, id string) {
-	if e := s.entries[id]; e != nil {
-		if stored, ok := w.inner.Load(id); !ok || stored != e.host.Load() {
-			w.compared.scanned(e)
-		}
-	}
+// isStored says whether the inner manager has the host that an entry is about: it may have been removed, or replaced, past
+// this one. The host's lock is held.
+func (w *watch) isStored(e *entry) bool {
+	host := e.host.Load()
+	stored, ok := w.inner.Load(host.ID)
+	return ok && stored == host
 }
 
 // adopt has the wheel know a host that was stored, and was heard at an instant, the zero one being now. The host's lock is
@@ -93,8 +94,11 @@ func (w *watch) adopt(s *stripe, host *standard.Host, at time.Time) {
 	w.track(e, at)
 }
 
-// adoptAll has the wheel know the hosts that there are.
+// adoptAll has the wheel know the hosts that were stored past the manager, if there are any.
 func (w *watch) adoptAll() {
+	if w.inner.Len() == w.table.len() {
+		return
+	}
 	w.inner.Range(func(_, value any) bool {
 		if host, ok := value.(*standard.Host); ok {
 			w.adoptStored(host)
@@ -105,8 +109,7 @@ func (w *watch) adoptAll() {
 
 // adoptStored has the wheel know a host that was stored past it, if it is still there.
 func (w *watch) adoptStored(host *standard.Host) {
-	s := w.table.stripe(host.ID)
-	s.mu.Lock()
+	s := w.table.lock(host.ID)
 	defer s.mu.Unlock()
 	if stored, ok := w.inner.Load(host.ID); !ok || stored != host {
 		return

@@ -105,8 +105,14 @@ func (o *Options) check() error {
 	case o.HostTTL < 0 || o.Backstop < 0 || o.DownloadTimeout < 0:
 		return fmt.Errorf("%w: HostTTL, Backstop or DownloadTimeout is negative", ErrOptions)
 	}
-	if o.Grace == hostwheel.Off {
+	switch o.Grace {
+	case 0:
+		o.Grace = hostwheel.DefaultGrace
+	case hostwheel.Off:
 		o.Grace = time.Millisecond
+	}
+	if o.MinInterval == 0 {
+		o.MinInterval = hostwheel.DefaultMinInterval
 	}
 	if o.DownloadTimeout == 0 {
 		o.DownloadTimeout = DefaultDownloadTimeout

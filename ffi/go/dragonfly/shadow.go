@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/hostwheel/hostwheel/ffi/go"
 )
 
 // doubt is what is known of a host that is past its TTL.
@@ -39,9 +41,9 @@ type comparison struct {
 const wrongsKept = 100
 
 func (c *comparison) init(grace time.Duration) {
-	graces := []time.Duration{0, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, defaultGrace,
+	graces := []time.Duration{0, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, hostwheel.DefaultGrace,
 		30 * time.Second, time.Minute, 5 * time.Minute}
-	if grace > 0 && !slices.Contains(graces, grace) {
+	if !slices.Contains(graces, grace) {
 		graces = append(graces, grace)
 		slices.Sort(graces)
 	}
@@ -145,7 +147,7 @@ func (w *watch) compareIn(s *stripe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, e := range s.entries {
-		if stored, ok := w.inner.Load(id); !ok || stored != e.host.Load() {
+		if !w.isStored(e) {
 			w.compared.scanned(e)
 			w.forget(s, id)
 			continue

@@ -24,7 +24,7 @@ type entry struct {
 	untracked *untracked
 	// asked is the host's UpdatedAt when the wheel was told of it last: what is later is news.
 	asked time.Time
-	// doubt is what is known of a host that the wheel suspects or, in the mode Shadow, would have removed; nil for others.
+	// doubt is what is known, in the mode Shadow, of a host that the wheel suspects or would have removed; nil for others.
 	doubt *doubt
 }
 
@@ -73,6 +73,13 @@ func (t *table) init() {
 
 func (t *table) stripe(id string) *stripe {
 	return &t.stripes[maphash.String(t.seed, id)%stripes]
+}
+
+// lock is the stripe of a host, locked.
+func (t *table) lock(id string) *stripe {
+	s := t.stripe(id)
+	s.mu.Lock()
+	return s
 }
 
 // len is how many hosts have an entry.

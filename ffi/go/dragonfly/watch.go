@@ -148,8 +148,7 @@ func (w *watch) heard(id string, interval time.Duration, says bool) *member {
 	if m, ok := w.wheel.Lookup(id); ok && (!says || m.Interval() == interval) && m.Renew() == nil {
 		return m
 	}
-	s := w.table.stripe(id)
-	s.mu.Lock()
+	s := w.table.lock(id)
 	defer s.mu.Unlock()
 	e := s.entries[id]
 	if e == nil {

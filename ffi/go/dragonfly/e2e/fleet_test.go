@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -70,14 +71,14 @@ type fleet struct {
 	scheduler *scheduler
 	watcher   *watcher
 
-	healthy                       []*process // live on
-	killed, seeds, nameless       []*process // are killed: normal hosts, seed peers, hosts that name no interval
-	polite                        []*process // say goodbye
-	returns, downloads, slows     *process   // misses an announce; downloads and does nothing else; changes its interval
-	unlucky                       []*process // are killed just before the scheduler stops
-	deaths                        []death
-	kinds                         map[string]string
-	downloadFrom, downloadTo, end time.Time
+	healthy                   []*process // live on
+	killed, seeds, nameless   []*process // are killed: normal hosts, seed peers, hosts that name no interval
+	polite                    []*process // say goodbye
+	returns, downloads, slows *process   // misses an announce; downloads and does nothing else; changes its interval
+	unlucky                   []*process // are killed just before the scheduler stops
+	deaths                    []death
+	kinds                     map[string]string
+	downloadFrom              time.Time
 }
 
 func testFleet(t *testing.T, v variant) {
@@ -190,12 +191,12 @@ func (f *fleet) kill(term time.Duration, hosts ...*process) {
 // finishDownload ends the download of the host that does nothing else. It is heard as long as the stream is open, which is
 // until now.
 func (f *fleet) finishDownload() {
-	f.downloadTo = time.Now().Round(0)
+	finished := time.Now().Round(0)
 	f.downloads.order(f.t, "finish")
 	if at := missing(f.watcher.all(), f.downloads.name, normal, f.downloadFrom); !at.IsZero() && f.v.mode != "off" {
 		f.t.Errorf("%s is gone %v after its download began", f.downloads.name, at.Sub(f.downloadFrom))
 	}
-	d := death{host: f.downloads, kind: normal, sent: f.downloadTo, silent: time.Now().Round(0), term: term}
+	d := death{host: f.downloads, kind: normal, sent: finished, silent: time.Now().Round(0), term: term}
 	f.deaths = append(f.deaths, d)
 }
 
@@ -206,19 +207,10 @@ func (f *fleet) awaitDeaths() {
 		limit += f.v.scan
 	}
 	for _, d := range f.deaths {
-		if f.v.mode != "off" || !f.isNameless(d.host) {
+		if f.v.mode != "off" || !slices.Contains(f.nameless, d.host) {
 			f.watcher.awaitGone(f.t, limit, d.host)
 		}
 	}
-}
-
-func (f *fleet) isNameless(host *process) bool {
-	for _, h := range f.nameless {
-		if h == host {
-			return true
-		}
-	}
-	return false
 }
 
 func (f *fleet) notCounted() time.Duration {

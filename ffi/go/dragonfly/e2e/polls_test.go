@@ -9,6 +9,7 @@ import (
 	"time"
 
 	schedulerv2 "d7y.io/api/v2/pkg/apis/scheduler/v2"
+	"google.golang.org/protobuf/proto"
 )
 
 // poll is one answer of ListHosts, of all hosts or of those of a type: the list at some moment between sent and received.
@@ -27,7 +28,7 @@ type watcher struct {
 var kinds = []struct {
 	name string
 	code *uint32
-}{{"", nil}, {normal, new(uint32)}, {seed, func() *uint32 { one := uint32(1); return &one }()}}
+}{{"", nil}, {normal, proto.Uint32(0)}, {seed, proto.Uint32(1)}}
 
 // watch polls until the test ends.
 func watch(t *testing.T, address string) *watcher {
