@@ -49,6 +49,18 @@ func (b Backend) String() string {
 	}
 }
 
+// ParseBackend is the backend of that name: "default", "pure" or "native".
+//
+// Errors: ErrInvalid.
+func ParseBackend(name string) (Backend, error) {
+	for b := DefaultBackend; b <= Native; b++ {
+		if b.String() == name {
+			return b, nil
+		}
+	}
+	return DefaultBackend, invalid("the backend %q is unknown: want default, pure or native", name)
+}
+
 // Brake bounds how many hosts leave at once. Leaves pass a token bucket that follows the fleet, the most hosts alive within
 // the last host TTL. It holds max(BurstMin, BurstPermille of the fleet) leaves and gets max(RefillMin, RefillPermille of
 // the fleet) back each minute. What does not pass waits, and an announce still saves it.

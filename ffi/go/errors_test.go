@@ -335,3 +335,16 @@ func TestAfterCloseEveryChangeIsRefusedAndEveryQuestionAnswered(t *testing.T) {
 		equal(t, "restored", next.wheel.Stats().Registered, 2)
 	})
 }
+
+func TestBackendsHaveNames(t *testing.T) {
+	for _, b := range []hostwheel.Backend{hostwheel.DefaultBackend, hostwheel.Pure, hostwheel.Native} {
+		again, err := hostwheel.ParseBackend(b.String())
+		must(t, err)
+		equal(t, b.String(), again, b)
+	}
+	for _, name := range []string{"", "Pure", "unknown"} {
+		if _, err := hostwheel.ParseBackend(name); !errors.Is(err, hostwheel.ErrInvalid) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

@@ -66,18 +66,13 @@ func parse(args []string) (*settings, error) {
 		s.options.Mode, err = dragonfly.ParseMode(name)
 		return err
 	})
-	flags.Func("backend", "implementation of the wheel: pure or native (default: the best that is in the build)", func(name string) error {
-		for _, b := range []hostwheel.Backend{hostwheel.Pure, hostwheel.Native} {
-			if b.String() == name {
-				s.options.Backend = b
-				return nil
-			}
-		}
-		return errors.New("want pure or native")
+	flags.Func("backend", "implementation of the wheel: pure, native or default", func(name string) (err error) {
+		s.options.Backend, err = hostwheel.ParseBackend(name)
+		return err
 	})
 	flags.DurationVar(&s.options.HostTTL, "host-ttl", 0, "TTL of hosts that name no interval; 0: they never expire")
 	flags.DurationVar(&s.options.Backstop, "backstop", 0, "how often to look for hosts that the wheel lost (default 1h)")
-	grace := flags.Duration("grace", 15*time.Second, "how long a host past twice its interval is waited for; 0: not at all")
+	grace := flags.Duration("grace", hostwheel.DefaultGrace, "how long a host past twice its interval is waited for; 0: not at all")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

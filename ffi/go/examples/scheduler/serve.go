@@ -36,14 +36,9 @@ func serveCommand(ctx context.Context, args []string) error {
 	flags.DurationVar(&o.config.HostTTL, "host-ttl", time.Hour, "TTL of hosts that announce no interval")
 	grace := flags.Duration("grace", 15*time.Second, "how long a host past its TTL stays suspect before it leaves; 0: it leaves at once")
 	flags.DurationVar(&o.config.MinInterval, "min-interval", time.Second, "what announced intervals below it are raised to")
-	flags.Func("backend", "implementation of the wheel: pure, native or default", func(name string) error {
-		for _, b := range []hostwheel.Backend{hostwheel.DefaultBackend, hostwheel.Pure, hostwheel.Native} {
-			if b.String() == name {
-				o.config.Backend = b
-				return nil
-			}
-		}
-		return errors.New("want pure, native or default")
+	flags.Func("backend", "implementation of the wheel: pure, native or default", func(name string) (err error) {
+		o.config.Backend, err = hostwheel.ParseBackend(name)
+		return err
 	})
 	if err := parse(flags, args); err != nil {
 		return err
