@@ -5,22 +5,24 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::common::account;
+use crate::common::process::Process;
+use crate::common::{host, system};
 use crate::history::History;
 use crate::observation::Observation;
 use crate::plan::{Fate, HostPlan, Plan};
-use crate::process::Process;
-use crate::{host, scheduler, system};
+use crate::scheduler;
 
 /// How long the whole fleet may take to get registered, and the scheduler to finish.
 const PATIENCE_NS: u64 = 30_000_000_000;
@@ -129,7 +131,7 @@ pub fn run(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<History, Failur
     Ok(driver.history)
 }
 
-/// Starts the scheduler on a port, 0 for any, and a thread that reads what it writes.
+/// Starts the scheduler on a port, 0 for any.
 fn start_scheduler(
     plan: &Plan,
     snapshot: &SnapshotFile,
@@ -143,24 +145,7 @@ fn start_scheduler(
     ];
     let mut scheduler = Process::start(scheduler::ROLE, &args, Stdio::piped())?;
     let output = scheduler.take_stdout().ok_or_else(|| io::Error::other("the scheduler has no output"))?;
-    let (tell, told) = mpsc::channel();
-    thread::Builder::new().name("reader".into()).spawn(move || {
-        let mut output = BufReader::new(output);
-        loop {
-            let mut line = String::new();
-            let observation = match output.read_line(&mut line) {
-                // The end, or the torn last line of a scheduler that was killed.
-                Ok(_) if !line.ends_with('\n') => return,
-                Ok(_) => line.trim_end().parse(),
-                Err(e) => Err(e.to_string()),
-            };
-            // A receiver that has gone is a run that has ended.
-            if tell.send(observation).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok((scheduler, told))
+    Ok((scheduler, account::follow(output)?))
 }
 
 impl Driver<'_> {
@@ -366,7 +351,7 @@ impl Driver<'_> {
 
     /// Lets the scheduler finish, and looks who is alive.
     fn finish(&mut self) -> Result<(), Failure> {
-        self.scheduler.say(scheduler::FINISH)?;
+        self.scheduler.say(&format!("{}\n", scheduler::FINISH))?;
         let patience = system::monotonic_ns() + PATIENCE_NS;
         while self.history.ended_ns == 0 {
             self.listen(NAP, patience, "the scheduler did not finish in time")?;

@@ -8,24 +8,22 @@
 //! the library was broken.
 //!
 //! - [`scheduler`]: the consumer of the library, and the example to copy from;
-//! - [`host`]: a host; [`wire`]: what hosts and scheduler say to each other;
-//! - [`plan`], [`driver`], [`process`]: what is to happen, and how it is made to happen;
+//! - [`common::host`]: a host; [`common::wire`]: what hosts and scheduler say to each other;
+//! - [`plan`], [`driver`], [`common::process`]: what is to happen, and how it is made to happen;
 //! - [`observation`], [`history`]: what the scheduler tells, and all that is known in the end;
 //! - [`judge`], [`report`], [`plot`]: what it means;
-//! - [`system`]: the system calls behind all this.
+//! - [`common::system`]: the system calls behind all this.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod driver;
 mod history;
-mod host;
 mod judge;
 mod observation;
 mod plan;
 mod plot;
-mod process;
 mod report;
 mod scheduler;
-mod system;
-mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +35,7 @@ use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::common::host;
 use crate::driver::Failure;
 use crate::plan::{Fate, INTERVAL_MS, Plan, SHORTEST_RUN, SMALLEST_FLEET};
 

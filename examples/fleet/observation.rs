@@ -4,6 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::common::account::line;
+use crate::common::number;
+
 /// One line of the scheduler's account.
 #[derive(Clone, Debug)]
 pub enum Observation {
@@ -29,32 +32,6 @@ pub enum Observation {
     Stats(Stats),
     /// Nothing follows.
     End { at_ns: u64 },
-}
-
-/// Declares a line of numbers: a struct of `u64`s that is written and read field by field.
-macro_rules! line {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, Default)]
-        pub struct $name {
-            $($(#[$field_meta])* pub $field: u64,)*
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                $(write!(f, " {}", self.$field)?;)*
-                Ok(())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-            fn from_str(text: &str) -> Result<$name, String> {
-                let mut words = text.split_whitespace();
-                Ok($name { $($field: number(words.next())?,)* })
-            }
-        }
-    };
 }
 
 line! {
@@ -209,9 +186,4 @@ impl FromStr for Observation {
             _ => return Err(format!("the scheduler wrote {text:?}, which is no observation")),
         })
     }
-}
-
-fn number<N: FromStr>(word: Option<&str>) -> Result<N, String> {
-    let word = word.unwrap_or("");
-    word.parse().map_err(|_| format!("the scheduler wrote {word:?} for a number"))
 }

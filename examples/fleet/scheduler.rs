@@ -7,14 +7,12 @@
 //! twice a second; a scheduler that finds one when it starts goes on with the hosts in it.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -24,15 +22,16 @@ use mio::net::UdpSocket;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::common::account::{Account, Commands, Snapshots};
+use crate::common::system;
+use crate::common::wire::{Kind, LENGTH, Packet};
 use crate::observation::{self as told, Count, Heard, Left, Observation, Restored, Stats};
-use crate::system;
-use crate::wire::{Kind, LENGTH, Packet};
 
 /// The first argument of a process that is the scheduler.
 pub const ROLE: &str = "scheduler-process";
 
 /// What the driver writes to end the run.
-pub const FINISH: &str = "finish\n";
+pub const FINISH: &str = "finish";
 
 /// The shortest interval that the scheduler accepts.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(500);
@@ -50,7 +49,7 @@ const SAMPLE_EVERY_NS: u64 = 100_000_000;
 const SOCKET_BUFFER: i32 = 16 << 20;
 
 const SOCKET: Token = Token(0);
-const STDIN: Token = Token(1);
+const COMMANDS: Token = Token(1);
 
 /// What the scheduler keeps of a host. A real one keeps its load, its addresses, its tasks here.
 struct Metadata {
@@ -84,7 +83,7 @@ fn host_number(id: &[u8]) -> Option<u32> {
 /// What the wheel calls.
 struct LeaveHost {
     table: SharedTable,
-    out: Sender<Observation>,
+    out: Account<Observation>,
 }
 
 impl LeaveHost {
@@ -95,20 +94,17 @@ impl LeaveHost {
             EventKind::Recovered => told::RECOVERED_EVENT,
             _ => told::LEAVE_EVENT,
         };
-        send(
-            &self.out,
-            Observation::Event(told::Event {
-                at_ns,
-                host: host.into(),
-                kind,
-                handle: event.handle().as_raw(),
-                lateness_ns: event.lateness().as_nanos() as u64,
-                away_ns: event.away().as_nanos() as u64,
-                held_ns: event.held().as_nanos() as u64,
-                attempt: event.attempt().into(),
-                superseded: event.superseded().into(),
-            }),
-        );
+        self.out.tell(Observation::Event(told::Event {
+            at_ns,
+            host: host.into(),
+            kind,
+            handle: event.handle().as_raw(),
+            lateness_ns: event.lateness().as_nanos() as u64,
+            away_ns: event.away().as_nanos() as u64,
+            held_ns: event.held().as_nanos() as u64,
+            attempt: event.attempt().into(),
+            superseded: event.superseded().into(),
+        }));
         Some(host)
     }
 }
@@ -134,11 +130,6 @@ impl Handler for LeaveHost {
     fn recovered(&mut self, event: &hostwheel::Event) {
         self.tell(system::monotonic_ns(), event);
     }
-}
-
-/// A receiver that has gone is a driver that has gone, and the process ends by itself.
-fn send(out: &Sender<Observation>, observation: Observation) {
-    let _ = out.send(observation);
 }
 
 /// Runs the scheduler. Arguments: process id of the driver, grace in ms, port (0 for any), path of the snapshot, whether
@@ -171,10 +162,9 @@ pub fn main(args: &[String]) -> ExitCode {
 struct Scheduler {
     wheel: Arc<HostWheel>,
     table: SharedTable,
-    /// Dropped, it ends the thread that takes snapshots.
-    snapshots: (Sender<()>, thread::JoinHandle<()>),
+    snapshots: Snapshots,
     socket: UdpSocket,
-    out: Sender<Observation>,
+    out: Account<Observation>,
     writer: thread::JoinHandle<io::Result<()>>,
     foreign: u64,
 }
@@ -183,9 +173,8 @@ impl Scheduler {
     fn start(grace: Duration, port: u16, snapshot: PathBuf, brake: Brake) -> io::Result<Scheduler> {
         let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
         system::want_receive_buffer(socket.as_raw_fd(), SOCKET_BUFFER);
-        let (out, observations) = mpsc::channel();
-        let writer = thread::Builder::new().name("writer".into()).spawn(move || write_all(&observations))?;
-        send(&out, Observation::Port(socket.local_addr()?.port()));
+        let (out, writer) = Account::open()?;
+        out.tell(Observation::Port(socket.local_addr()?.port()));
 
         let table = SharedTable::default();
         let config = Config {
@@ -201,16 +190,15 @@ impl Scheduler {
         if snapshot.exists() {
             restore(&wheel, &table, &snapshot, &out)?;
         }
-        let snapshots = take_snapshots(wheel.clone(), snapshot)?;
+        let snapshots = Snapshots::start(wheel.clone(), snapshot, SNAPSHOT_EVERY)?;
         Ok(Scheduler { wheel, table, snapshots, socket, out, writer, foreign: 0 })
     }
 
     fn run(mut self) -> io::Result<()> {
-        let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        system::set_nonblocking(stdin.as_raw_fd())?;
+        let mut commands = Commands::open()?;
         let mut poll = Poll::new()?;
         poll.registry().register(&mut self.socket, SOCKET, Interest::READABLE)?;
-        poll.registry().register(&mut SourceFd(&stdin.as_raw_fd()), STDIN, Interest::READABLE)?;
+        poll.registry().register(&mut SourceFd(&commands.fd()), COMMANDS, Interest::READABLE)?;
         let mut events = Events::with_capacity(16);
         let mut next_sample = system::monotonic_ns();
         loop {
@@ -226,9 +214,9 @@ impl Scheduler {
             for event in &events {
                 match event.token() {
                     SOCKET => self.receive()?,
-                    _ => match driver_says(&mut stdin)? {
-                        Some(true) => return self.finish(),
-                        Some(false) => {}
+                    _ => match commands.read()? {
+                        Some(lines) if lines.iter().any(|line| line == FINISH) => return self.finish(),
+                        Some(_) => {}
                         // The driver has gone, and with it the reason for this process.
                         None => return Ok(()),
                     },
@@ -288,7 +276,7 @@ impl Scheduler {
             }
             Err(error) => Observation::Refused { host: packet.host, error: error.to_string() },
         };
-        send(&self.out, observation);
+        self.out.tell(observation);
     }
 
     /// A polite leave. It comes again until it is acknowledged, and a late copy must not remove a later life.
@@ -300,7 +288,7 @@ impl Scheduler {
             if self.wheel.leave_handle(handle).is_ok() {
                 table.hosts.remove(&packet.host);
                 let left = Left { at_ns, host: packet.host.into(), handle: handle.as_raw() };
-                send(&self.out, Observation::Left(left));
+                self.out.tell(Observation::Left(left));
             }
         }
         let answer = Packet { kind: Kind::LeaveAck, ..*packet };
@@ -311,7 +299,7 @@ impl Scheduler {
     fn sample(&self, at_ns: u64) {
         let stats = self.wheel.stats();
         let away_ns = stats.away.as_nanos() as u64;
-        send(&self.out, Observation::Count(Count { at_ns, known: stats.live, suspect: stats.suspect, away_ns }));
+        self.out.tell(Observation::Count(Count { at_ns, known: stats.live, suspect: stats.suspect, away_ns }));
     }
 
     /// Closes the wheel, which must not make anybody leave, and tells what is left.
@@ -319,44 +307,40 @@ impl Scheduler {
         let at_ns = system::monotonic_ns();
         self.sample(at_ns);
         for host in lock(&self.table).hosts.keys() {
-            send(&self.out, Observation::Kept { host: *host });
+            self.out.tell(Observation::Kept { host: *host });
         }
         let stats = self.wheel.stats();
-        send(
-            &self.out,
-            Observation::Stats(Stats {
-                live: stats.live,
-                registered: stats.registered,
-                left: stats.left,
-                leaves: stats.leaves_ttl + stats.leaves_backstop,
-                suspects: stats.suspects,
-                recoveries: stats.recoveries,
-                rescues: stats.rescues,
-                superseded: stats.superseded,
-                clamps: stats.clamps,
-                away_ns: stats.away.as_nanos() as u64,
-                silences: stats.silences,
-                brake_ns: stats.brake.as_nanos() as u64,
-                margin_ns: stats.margin.as_nanos() as u64,
-                visits: stats.visits,
-                wake_ups: stats.wake_ups,
-                lateness_max_ns: stats.lateness_max.as_nanos() as u64,
-                mismatches: lock(&self.table).mismatches,
-                foreign: self.foreign,
-            }),
-        );
-        let (stop, snapshots) = self.snapshots;
-        drop(stop);
-        snapshots.join().map_err(|_| io::Error::other("the thread that takes snapshots panicked"))?;
+        self.out.tell(Observation::Stats(Stats {
+            live: stats.live,
+            registered: stats.registered,
+            left: stats.left,
+            leaves: stats.leaves_ttl + stats.leaves_backstop,
+            suspects: stats.suspects,
+            recoveries: stats.recoveries,
+            rescues: stats.rescues,
+            superseded: stats.superseded,
+            clamps: stats.clamps,
+            away_ns: stats.away.as_nanos() as u64,
+            silences: stats.silences,
+            brake_ns: stats.brake.as_nanos() as u64,
+            margin_ns: stats.margin.as_nanos() as u64,
+            visits: stats.visits,
+            wake_ups: stats.wake_ups,
+            lateness_max_ns: stats.lateness_max.as_nanos() as u64,
+            mismatches: lock(&self.table).mismatches,
+            foreign: self.foreign,
+        }));
+        self.snapshots.end()?;
         self.wheel.close(Duration::from_secs(5)).map_err(|e| io::Error::other(e.to_string()))?;
         // After a close nothing is called back any more, so nothing can follow the end.
-        send(&self.out, Observation::End { at_ns });
+        self.out.tell(Observation::End { at_ns });
+        self.out.close();
         self.writer.join().map_err(|_| io::Error::other("the writer panicked"))?
     }
 }
 
 /// Goes on with the hosts of a snapshot.
-fn restore(wheel: &HostWheel, table: &SharedTable, path: &Path, out: &Sender<Observation>) -> io::Result<()> {
+fn restore(wheel: &HostWheel, table: &SharedTable, path: &Path, out: &Account<Observation>) -> io::Result<()> {
     // Held until the table knows them all, so that no leave callback comes before.
     let mut table = lock(table);
     wheel.restore(path).map_err(|e| io::Error::other(e.to_string()))?;
@@ -371,52 +355,10 @@ fn restore(wheel: &HostWheel, table: &SharedTable, path: &Path, out: &Sender<Obs
                 // Ages are told in whole milliseconds.
                 age_ns: host.age.as_nanos() as u64 + 1_000_000,
             };
-            send(out, Observation::Restored(restored));
+            out.tell(Observation::Restored(restored));
         }
         ControlFlow::Continue(())
     });
-    send(out, Observation::Back { at_ns: system::monotonic_ns() });
+    out.tell(Observation::Back { at_ns: system::monotonic_ns() });
     Ok(())
-}
-
-/// Starts a thread that takes a snapshot now and again: writing one waits for the disk.
-fn take_snapshots(wheel: Arc<HostWheel>, path: PathBuf) -> io::Result<(Sender<()>, thread::JoinHandle<()>)> {
-    let (stop, stopped) = mpsc::channel();
-    let snapshots = thread::Builder::new().name("snapshots".into()).spawn(move || {
-        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(SNAPSHOT_EVERY) {
-            // A scheduler lives on without one; the next may succeed.
-            if let Err(error) = wheel.snapshot(&path) {
-                eprintln!("scheduler: {error}");
-            }
-        }
-    })?;
-    Ok((stop, snapshots))
-}
-
-/// Writes observations as they come, and flushes when none waits.
-fn write_all(observations: &Receiver<Observation>) -> io::Result<()> {
-    let mut pipe = BufWriter::new(io::stdout().lock());
-    while let Ok(first) = observations.recv() {
-        let mut next = Some(first);
-        while let Some(observation) = next {
-            writeln!(pipe, "{observation}")?;
-            if matches!(observation, Observation::End { .. }) {
-                return pipe.flush();
-            }
-            next = observations.try_recv().ok();
-        }
-        pipe.flush()?;
-    }
-    Ok(())
-}
-
-/// Whether the driver wants the run to end; `None` when it has gone.
-fn driver_says(stdin: &mut File) -> io::Result<Option<bool>> {
-    let mut text = [0; 64];
-    match stdin.read(&mut text) {
-        Ok(0) => Ok(None),
-        Ok(length) => Ok(Some(text[..length].ends_with(FINISH.as_bytes()))),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Some(false)),
-        Err(e) => Err(e),
-    }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::system;
+use super::system;
 
 /// A child of the driver. Dropping it kills it.
 pub struct Process {

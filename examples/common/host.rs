@@ -9,8 +9,8 @@ use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
 
-use crate::system;
-use crate::wire::{Kind, LENGTH, Packet};
+use super::system;
+use super::wire::{Kind, LENGTH, Packet};
 
 /// The first argument of a process that is a host.
 pub const ROLE: &str = "host-process";

@@ -1,0 +1,10 @@
+//! What the examples with real processes share: hosts, the datagrams that they send, a scheduler's account of itself, a
+//! driver's hold on its children, and the few system calls behind that.
+
+pub mod account;
+pub mod host;
+pub mod process;
+pub mod system;
+pub mod wire;
+
+pub(crate) use account::number;
