@@ -1,6 +1,6 @@
 //! The judge: holds what each scheduler told against the driver's deeds, the network's ledger, and the rules of the oracle.
 //!
-//! What the wheel decides is judged in the wheel's own time, to the nanosecond, and that time is held against the machine's:
+//! What the wheel decides is judged in the wheel's own time, to the nanosecond (with the coarse clock, to its lag), and that time is held against the machine's:
 //! it may stand still and never run ahead. A leave is false if an announce of the host was in the scheduler's socket before
 //! the leave was due, less what a consumer needs to read its socket.
 
@@ -19,6 +19,10 @@ use crate::scheduler;
 
 /// How long a datagram may be in the socket before it counts as one that the consumer had to know of.
 const READING_NS: u64 = 50_000_000;
+
+/// How far the coarse clock may be behind: as far as the library raises its margin. That clock advances with the kernel's tick,
+/// and a machine that starves its kernel has no bound; so with it a stamp may be early by what exceeds every lag seen before.
+const COARSE_LAG_NS: u64 = 50_000_000;
 
 /// From then on an overdue host is lost, if nothing holds it back.
 const LOST_NS: u64 = 1_000_000_000;
@@ -123,7 +127,7 @@ pub fn judge(history: &History, hosts: usize) -> Verdict {
         ledger.entry(passage.host.into()).or_default().push(passage);
     }
     let max_hosts = hosts + ROOM;
-    let config = scheduler::config(max_hosts);
+    let config = scheduler::config(max_hosts, false);
     let rules = Rules {
         host_ttl_ms: ceil_ms(config.host_ttl),
         grace_ms: ceil_ms(config.grace),
@@ -256,19 +260,23 @@ impl Court<'_> {
             return;
         }
         let quarter = samples.len() / 4;
-        let most = |samples: &[Sample], of: Figure| samples.iter().map(of).max().unwrap_or(0);
-        let figures: [(&str, Figure, u64); 3] = [
-            ("KiB of memory", |sample| sample.resident_kib, GROWTH_KIB),
-            ("descriptors", |sample| sample.descriptors, 0),
-            ("threads", |sample| sample.threads, 0),
-        ];
-        for (name, of, growth) in figures {
-            let (early, late) = (most(&samples[..2 * quarter], of), most(&samples[3 * quarter..], of));
+        let (early, late) = (&samples[..2 * quarter], &samples[3 * quarter..]);
+        let mut compare = |name: &str, early: Option<u64>, late: Option<u64>, growth: u64| {
+            let (early, late) = (early.unwrap_or(0), late.unwrap_or(0));
             if late > early + growth {
                 let what =
-                    format!("scheduler {}: {early} {name} in its first half, {late} in its last quarter", self.number);
+                    format!("scheduler {}: {name} {early} in its first half, {late} in its last quarter", self.number);
                 verdict.accuse(Promise::Flat, what);
             }
+        };
+        let most = |samples: &[Sample]| samples.iter().map(|sample| sample.resident_kib).max();
+        compare("KiB of memory", most(early), most(late), GROWTH_KIB);
+        // A snapshot that is being written has some open: what leaks is there always.
+        let least = |samples: &[Sample], of: Figure| samples.iter().map(of).min();
+        for (name, of) in
+            [("descriptors", (|sample| sample.descriptors) as Figure), ("threads", |sample| sample.threads)]
+        {
+            compare(name, least(early, of), least(late, of), 0);
         }
     }
 
@@ -276,6 +284,16 @@ impl Court<'_> {
     fn leaves_at(&self, heard: &Heard, last_seen_wheel: u64) -> u64 {
         let silence_ms = self.rules.ttl_ms(heard.interval_ms) + self.rules.grace_of_ms(heard.interval_ms);
         last_seen_wheel + silence_ms * 1_000_000
+    }
+
+    /// From when at the earliest an announce must count.
+    fn counts_from(&self, heard: &Heard) -> u64 {
+        match (heard.outcome, self.epoch.drained) {
+            // Up to one interval ago.
+            (RESTORED, _) => 0,
+            (_, true) => heard.at_wheel,
+            (_, false) => heard.at_wheel.saturating_sub(COARSE_LAG_NS),
+        }
     }
 
     fn judge_announces(&self, life: &Life, verdict: &mut Verdict) {
@@ -290,13 +308,9 @@ impl Court<'_> {
             if heard.last_seen_wheel == 0 {
                 continue;
             }
-            // A restored host may count from up to one interval ago.
-            if heard.outcome != RESTORED && heard.last_seen_wheel < heard.at_wheel {
-                accuse(
-                    verdict,
-                    Promise::NeverEarly,
-                    format!("heard at {}, counts from {}", heard.at_wheel, heard.last_seen_wheel),
-                );
+            if heard.last_seen_wheel < self.counts_from(heard) {
+                let what = format!("heard at {}, counts from {}", heard.at_wheel, heard.last_seen_wheel);
+                accuse(verdict, Promise::NeverEarly, what);
             }
             let due = self.leaves_at(heard, heard.last_seen_wheel);
             if heard.leaves_at_wheel != due {
@@ -338,10 +352,7 @@ impl Court<'_> {
             accuse(Promise::NoRescue, "a leave that the back-stop found".to_owned());
         }
         // An announce that was accepted after the leave counts as well: it must not have been.
-        let known = life.heard.iter().map(|heard| match heard.outcome {
-            RESTORED => heard.last_seen_wheel,
-            _ => heard.last_seen_wheel.max(heard.at_wheel),
-        });
+        let known = life.heard.iter().map(|heard| heard.last_seen_wheel.max(self.counts_from(heard)));
         let known = known.max().unwrap_or(0);
         if leave.last_seen_wheel < known {
             accuse(Promise::NeverEarly, format!("last seen at {}, but heard at {known}", leave.last_seen_wheel));
@@ -423,24 +434,20 @@ impl Court<'_> {
     fn detection(&self, last: &Heard, leave: &Event) -> Detection {
         let deeds = self.history.deeds.get(&(leave.host as u32)).map_or(&[][..], Vec::as_slice);
         let deed = deeds.iter().rfind(|deed| deed.at_ns < leave.at_ns && deed.kind != DeedKind::Back);
-        // One that came before the last announce but one explains nothing, unless that was heard by another scheduler.
-        let earliest = match last.outcome {
-            RESTORED => 0,
-            _ => last.at_ns.saturating_sub((last.interval_ms + 1000) * 1_000_000),
-        };
-        let dropped = || {
-            let passages = self.ledger.get(&leave.host)?.iter();
-            passages
-                .filter(|passage| passage.dropped)
-                .find(|passage| (last.at_ns..leave.at_ns).contains(&passage.at_ns))
-        };
-        let (cause, since_ns) = match (deed.filter(|deed| deed.at_ns >= earliest), dropped()) {
+        // What came before its last announce but one explains nothing. That one may have waited in the socket of a scheduler
+        // that was stopped, or have gone to an earlier one.
+        let passages = self.ledger.get(&leave.host).map_or(&[][..], Vec::as_slice);
+        let sent = passages.iter().rfind(|passage| !passage.dropped && passage.at_ns < leave.at_ns);
+        let heard_ns = sent.map_or(last.at_ns, |passage| passage.at_ns);
+        let earliest = heard_ns.saturating_sub((last.interval_ms + 1000) * 1_000_000);
+        let lost = passages.iter().find(|passage| passage.dropped && (heard_ns..leave.at_ns).contains(&passage.at_ns));
+        let (cause, since_ns) = match (deed.filter(|deed| deed.at_ns >= earliest), lost) {
             (Some(Deed { kind: DeedKind::Kill, at_ns }), _) => (Cause::Killed, *at_ns),
             (Some(Deed { kind: DeedKind::Pause, at_ns }), _) => (Cause::Paused, *at_ns),
             (Some(Deed { kind: DeedKind::Goodbye, at_ns }), _) => (Cause::Goodbye, *at_ns),
             (Some(Deed { kind: DeedKind::CrowdDies, at_ns }), _) => (Cause::CrowdDied, *at_ns),
             (_, Some(passage)) => (Cause::Network, passage.at_ns),
-            _ => (Cause::Unexplained, last.at_ns),
+            _ => (Cause::Unexplained, heard_ns),
         };
         Detection {
             cause,

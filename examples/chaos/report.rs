@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::history::{Epoch, History};
 use crate::judge::{Breach, Cause, Promise, Verdict};
-use crate::observation::{LEAVE, RECOVERED, REGISTERED, Sample};
+use crate::observation::{Heard, LEAVE, RECOVERED, REGISTERED, RESTORED, Sample};
 
 /// How many breaches of each promise are told in full.
 const BREACHES_TOLD: usize = 10;
@@ -78,7 +78,7 @@ fn print_detection(verdict: &Verdict) {
 }
 
 fn print_account(history: &History, verdict: &Verdict) {
-    let row = |name: &str, value: String| println!("  {name:<38}{value}");
+    let row = |name: &str, value: String| println!("  {name:<42}{value}");
     let last = |of: fn(&Sample) -> u64| -> u64 { history.epochs.iter().filter_map(|e| e.samples.last()).map(of).sum() };
     let count = |of: &dyn Fn(&Epoch) -> usize| -> usize { history.epochs.iter().map(of).sum() };
     let outcomes = |outcome| count(&|epoch| epoch.heard.iter().filter(|heard| heard.outcome == outcome).count());
@@ -101,6 +101,13 @@ fn print_account(history: &History, verdict: &Verdict) {
     let (silence, brake) = (last(|sample| sample.silence_ms), last(|sample| sample.brake_ms));
     row("silences", format!("{}, {}", last(|sample| sample.silences), show(Duration::from_millis(silence))));
     row("leaves waited for the brake", show(Duration::from_millis(brake)));
+    let early = |heard: &&Heard| heard.outcome != RESTORED && (1..heard.at_wheel).contains(&heard.last_seen_wheel);
+    let early = history.epochs.iter().flat_map(|epoch| &epoch.heard).filter(early);
+    let most = early.clone().map(|heard| heard.at_wheel - heard.last_seen_wheel).max().unwrap_or(0);
+    row(
+        "stamps that the coarse clock made early",
+        format!("{}, by up to {}", early.count(), show(Duration::from_nanos(most))),
+    );
     row("rescues by the back-stop", last(|sample| sample.rescues).to_string());
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use hostwheel::{AnnounceError, Brake, Config, Handle, HostWheel, Outcome};
+use hostwheel::{AnnounceError, Brake, Clock, Config, Handle, HostWheel, Outcome};
 use mio::net::UdpSocket;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -42,8 +42,10 @@ const SOCKET: Token = Token(0);
 const COMMANDS: Token = Token(1);
 
 /// The wheel's configuration for a table of so many hosts.
-pub fn config(max_hosts: usize) -> Config {
+pub fn config(max_hosts: usize, drained: bool) -> Config {
     Config {
+        // Both clocks are used, and both deliveries.
+        clock: if drained { Clock::Precise } else { Clock::Coarse },
         min_interval: Duration::from_millis(INTERVAL_MS.start),
         max_hosts,
         // So few that a consumer which does not read makes hosts wait.
@@ -78,8 +80,9 @@ pub fn main(args: &[String]) -> ExitCode {
     consumer::silence_asked_panics();
     let run = || -> io::Result<()> {
         system::die_with_parent(driver.parse().map_err(io::Error::other)?)?;
-        let config = config(max_hosts.parse().map_err(io::Error::other)?);
-        Scheduler::start(config, port.parse().map_err(io::Error::other)?, snapshot.into(), drained == "true")?.run()
+        let drained = drained == "true";
+        let config = config(max_hosts.parse().map_err(io::Error::other)?, drained);
+        Scheduler::start(config, port.parse().map_err(io::Error::other)?, snapshot.into(), drained)?.run()
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
