@@ -6,6 +6,7 @@
 //! then there must be a leave.
 
 use std::collections::HashMap;
+use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hdrhistogram::Histogram;
@@ -61,7 +62,7 @@ pub struct Leave {
 }
 
 /// One incarnation, from its registration until its leave was answered with `Done`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Life {
     handle: u64,
     heard: Moment,
@@ -97,18 +98,15 @@ pub struct Tally {
     pub within_lag: u64,
 }
 
-impl Tally {
-    /// Both together.
-    pub fn plus(self, other: Tally) -> Tally {
-        Tally {
-            calls: self.calls + other.calls,
-            registered: self.registered + other.registered,
-            recovered: self.recovered + other.recovered,
-            goodbyes: self.goodbyes + other.goodbyes,
-            leaves: self.leaves + other.leaves,
-            again: self.again + other.again,
-            within_lag: self.within_lag + other.within_lag,
-        }
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.calls += other.calls;
+        self.registered += other.registered;
+        self.recovered += other.recovered;
+        self.goodbyes += other.goodbyes;
+        self.leaves += other.leaves;
+        self.again += other.again;
+        self.within_lag += other.within_lag;
     }
 }
 
@@ -142,11 +140,14 @@ pub struct Book {
 
 impl Book {
     pub fn new(hosts: usize, bench: Bench) -> Book {
+        // As many as ever part at a time, and in them once, so that all of its memory is there before the first sample.
+        let many = 0..hosts as u64 / 8 + 1024;
+        let mut parting: HashMap<u64, (u32, Life)> = many.map(|handle| (handle, (0, Life::default()))).collect();
+        parting.clear();
         Book {
             bench,
             present: vec![None; hosts],
-            // Room for as many as ever part at a time, so that it does not grow in the middle of a run.
-            parting: HashMap::with_capacity(hosts / 8 + 1024),
+            parting,
             // Not 0: an array of zeros would get its memory only when it is used.
             goodbyes: vec![1; hosts],
             guarded_ns: 0,
@@ -173,9 +174,7 @@ impl Book {
             self.tally.recovered += u64::from(outcome == Outcome::Recovered);
             self.renewed(host, &moment, handle, outcome);
         }
-        let condemned = false;
-        let life = Life { handle, heard: moment, lasts_ns, attempts: 0, again_ns: 0, again_wheel_ns: 0, condemned };
-        self.present[host as usize] = Some(life);
+        self.present[host as usize] = Some(Life { handle, heard: moment, lasts_ns, ..Life::default() });
     }
 
     fn registered(&mut self, host: u32, handle: u64) {

@@ -9,7 +9,7 @@
 //! - [`plan`], [`calendar`], [`fleet`]: what simulated hosts do, and when;
 //! - [`announcer`]: calls the wheel for them; [`subject`]: the wheel and its consumer;
 //! - [`book`], [`handles`], [`promises`]: the judge;
-//! - [`samples`], [`report`]: what is measured, and how it is told;
+//! - [`samples`], [`watch`], [`report`]: what is measured, and how it is told;
 //! - [`system`]: the system calls behind all this.
 
 mod announcer;
@@ -25,6 +25,7 @@ mod samples;
 mod soak;
 mod subject;
 mod system;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

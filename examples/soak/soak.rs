@@ -3,12 +3,11 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, sleep};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use hostwheel::Config;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Common;
 use crate::fleet::{Doings, Fleet};
@@ -17,9 +16,7 @@ use crate::promises::Breaches;
 use crate::report::{self, Outcome};
 use crate::samples::Sampler;
 use crate::subject::{Delivery, SETTLE_TIMEOUT, Subject, Terms};
-
-/// How often the progress bar is drawn.
-const DRAW_EVERY: Duration = Duration::from_millis(500);
+use crate::watch::watch;
 
 /// The most samples of a run of which the period was not given.
 const SAMPLES: u64 = 360;
@@ -83,7 +80,9 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Outcome, Box<d
     }
     let csv = options.common.csv();
     let mut sampler = Sampler::new(&subjects, &csv).map_err(|e| format!("cannot write {}: {e}", csv.display()))?;
-    let sampled = watch(&mut sampler, &subjects, &breaches, length, period, interrupted);
+    let start = Instant::now();
+    let position = || start.elapsed().as_secs();
+    let sampled = watch(&mut sampler, &subjects, &breaches, period, (&position, length.as_secs()), interrupted);
     stop.store(true, Ordering::Relaxed);
     let names: Vec<&str> = deliveries.iter().map(|(name, _)| *name).collect();
     report::print_samples(&sampler.samples, &names);
@@ -124,32 +123,4 @@ fn introduce(options: &Options, length: Duration, period: Duration) {
         HOST_TTL.as_secs(),
         options.common.seed,
     );
-}
-
-/// Takes a sample every period until the run is over.
-fn watch(
-    sampler: &mut Sampler,
-    subjects: &[Subject],
-    breaches: &Breaches,
-    length: Duration,
-    period: Duration,
-    interrupted: &AtomicBool,
-) -> Result<(), Box<dyn Error>> {
-    let bar = ProgressBar::new(length.as_secs());
-    bar.set_style(ProgressStyle::with_template("{elapsed_precise} {wide_bar} {eta_precise} left; {msg}")?);
-    let start = Instant::now();
-    let mut next = period;
-    while start.elapsed() < length && !interrupted.load(Ordering::Relaxed) {
-        sleep(DRAW_EVERY.min(length.saturating_sub(start.elapsed())));
-        if start.elapsed() >= next {
-            next += period;
-            let sample = sampler.take(subjects)?;
-            let live: u64 = sample.wheels.iter().map(|wheel| wheel.live).sum();
-            let rss_mib = sample.process.rss_kib / 1024;
-            bar.set_message(format!("{live} live, {rss_mib} MiB, {} promises broken", breaches.total()));
-        }
-        bar.set_position(start.elapsed().as_secs());
-    }
-    bar.finish_and_clear();
-    Ok(())
 }
