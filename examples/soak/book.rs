@@ -28,7 +28,7 @@ const ROUNDING_NS: u64 = 2 * MS;
 pub struct Moment {
     /// The system's clock before the call.
     pub before_ns: u64,
-    /// How far the coarse clock was behind that.
+    /// How far the coarse clock was behind that, beyond the margin that the wheel allows for.
     pub lag_ns: u64,
     /// Wheel time before the call, and after it.
     pub wheel_ns: u64,
@@ -94,7 +94,7 @@ pub struct Tally {
     pub leaves: u64,
     /// Leaves handed out again.
     pub again: u64,
-    /// Leaves that came earlier than the exact clock allows, by no more than the coarse clock was behind.
+    /// Leaves that came earlier than the exact clock allows, by no more than the coarse clock was behind beyond the margin.
     pub within_lag: u64,
 }
 
@@ -264,7 +264,7 @@ impl Book {
         let Leave { host, handle, at_ns, away_ns, held_ns, .. } = *leave;
         let due_ns = life.heard.before_ns + life.lasts_ns;
         let early_ns = due_ns.saturating_sub(at_ns);
-        // The coarse clock is behind by what it is behind; the wheel's margin covers that as far as it was measured.
+        // A stamp of the coarse clock may lie in the past by what that clock is behind beyond the wheel's margin.
         if early_ns > life.heard.lag_ns {
             self.breach(Promise::NeverEarly, host, || format!("{handle:#x} left {} us early", early_ns.div_ceil(1000)));
         } else if early_ns > 0 {

@@ -16,7 +16,7 @@ use hostwheel::{Brake, Config};
 use crate::Common;
 use crate::announcer::{Announcer, Whose};
 use crate::book::{Leave, Tally};
-use crate::plan::Draw;
+use crate::plan::{BACKSTOP, Draw};
 use crate::promises::Breaches;
 use crate::report::{self, Outcome};
 use crate::samples::Sampler;
@@ -71,7 +71,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Outcome, 
     );
     let breaches = Arc::new(Breaches::default());
     // As many leave as flap: no guard is to hold them.
-    let config = Config { brake: Brake::OFF, silence_expected: 0, ..Config::default() };
+    let config = Config { brake: Brake::OFF, silence_expected: 0, backstop: BACKSTOP, ..Config::default() };
     let (delivery, books, bound, seed) = (Delivery::Callback, *threads as usize, common.bound(), common.seed);
     let terms = Terms { name: "flap", delivery, config, records: RECORDS, books, bound, seed };
     let (subject, leaves) = Subject::open(terms, &breaches)?;

@@ -11,6 +11,9 @@ pub const HOST_TTL: Duration = Duration::from_secs(30);
 /// How long a silent host stays suspect, at most its own interval.
 pub const GRACE: Duration = Duration::from_secs(15);
 
+/// How often the back-stop sweeps: often, since it is to find nothing, and that says little if it hardly looks.
+pub const BACKSTOP: Duration = Duration::from_secs(10);
+
 /// How near to its leave a host comes back that comes back just before or after it.
 const EDGE_MS: u64 = 20;
 

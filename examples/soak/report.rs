@@ -10,6 +10,9 @@ use crate::subject::Subject;
 /// How many lines the table has at most.
 const LINES: usize = 20;
 
+/// If more than so much of the time was not counted, the run says little: the machine did not let it run.
+const AWAY_AT_MOST: f64 = 0.1;
+
 /// How a run came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -88,7 +91,9 @@ pub fn print_wheel(subject: &Subject, sampler: &Sampler, number: usize, tally: &
         stats.records, stats.rescues, stats.sweeps,
     );
     if *within_lag > 0 {
-        println!("  {within_lag} leaves came before their time, by no more than the coarse clock was behind");
+        println!(
+            "  {within_lag} leaves came before their time, by no more than the coarse clock was behind beyond its margin"
+        );
     }
 }
 
@@ -111,7 +116,11 @@ pub fn judge(sampler: &Sampler, names: &[&str], breaches: &Breaches, complete: b
         println!("  {:>9}  {promise}", breaches.times(promise));
         breaches.words(promise).iter().for_each(|words| println!("{:>13}{words}", ""));
     }
-    let outcome = match (breaches.total(), flat.is_some() && complete) {
+    let starved = sampler.samples.last().is_some_and(|sample| {
+        let most_ms = sample.wheels.iter().map(|wheel| wheel.away_ms).max().unwrap_or(0);
+        most_ms as f64 / 1000.0 > sample.at.as_secs_f64() * AWAY_AT_MOST
+    });
+    let outcome = match (breaches.total(), flat.is_some() && complete && !starved) {
         (0, true) => Outcome::Good,
         (0, false) => Outcome::NoResult,
         _ => Outcome::Broken,
@@ -121,7 +130,8 @@ pub fn judge(sampler: &Sampler, names: &[&str], breaches: &Breaches, complete: b
         match outcome {
             Outcome::Good => "\nEvery promise was kept.",
             Outcome::Broken => "\nA promise was broken.",
-            Outcome::NoResult => "\nNo promise was broken, but the run was too short to say what is flat.",
+            Outcome::NoResult =>
+                "\nNo promise was broken, but the run was too short, or had too little of the machine.",
         }
     );
     outcome

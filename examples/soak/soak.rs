@@ -11,7 +11,7 @@ use hostwheel::Config;
 
 use crate::Common;
 use crate::fleet::{Doings, Fleet};
-use crate::plan::{GRACE, HOST_TTL};
+use crate::plan::{BACKSTOP, GRACE, HOST_TTL};
 use crate::promises::Breaches;
 use crate::report::{self, Outcome};
 use crate::samples::Sampler;
@@ -108,7 +108,13 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Outcome, Box<d
 }
 
 fn terms(options: &Options, name: &'static str, delivery: Delivery) -> Terms {
-    let config = Config { host_ttl: HOST_TTL, grace: GRACE, settle_timeout: SETTLE_TIMEOUT, ..Config::default() };
+    let config = Config {
+        host_ttl: HOST_TTL,
+        grace: GRACE,
+        settle_timeout: SETTLE_TIMEOUT,
+        backstop: BACKSTOP,
+        ..Config::default()
+    };
     let records = options.hosts as usize * RECORDS_PER_HOST + (1 << 16);
     Terms { name, delivery, config, records, books: 1, bound: options.common.bound(), seed: options.common.seed }
 }
