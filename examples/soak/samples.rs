@@ -148,7 +148,7 @@ impl Flatness {
 ///
 /// Memory may grow by 5 % and a MiB, descriptors and threads not at all. Records in use may grow by a half and four chunks:
 /// registrations outrun a thread that gets no processor, so the longest such moment of a run decides, which a leak soon
-/// exceeds. The median lateness may grow by a half and 5 ms beyond what the coarse clock's margin grew by: that grows when
+/// exceeds. The median lateness of the best period may grow by a half and 10 ms beyond what the coarse clock's margin grew by: that grows when
 /// the machine keeps the clock's processor busy, and is part of what the library says of lateness.
 pub fn flatness(samples: &[Sample], names: &[&str]) -> Option<Vec<Flatness>> {
     if samples.len() < FEWEST {
@@ -172,18 +172,17 @@ pub fn flatness(samples: &[Sample], names: &[&str]) -> Option<Vec<Flatness>> {
         let margin_us = |part: &[Sample]| highest(part, &|sample| sample.wheels[number].margin_us);
         let margin_us = margin_us(last) - margin_us(warm);
         let (warm, last) = (median_us(warm, number), median_us(last, number));
-        let (what, allowed) = (format!("median lateness, {name}"), warm * 1.5 + 5000.0 + margin_us);
+        let (what, allowed) = (format!("best median lateness, {name}"), warm * 1.5 + 10_000.0 + margin_us);
         found.push(Flatness { what, unit: "us", warm, last, allowed });
     }
     Some(found)
 }
 
-/// The median of the periods' medians, of those in which anybody left.
+/// The lowest of the periods' medians, of those in which anybody left: what else the machine does makes some periods worse,
+/// and what grows in the wheel makes all of them worse.
 fn median_us(part: &[Sample], wheel: usize) -> f64 {
     let wheels = part.iter().map(|sample| &sample.wheels[wheel]).filter(|wheel| wheel.leaves > 0);
-    let mut medians: Vec<u64> = wheels.map(|wheel| wheel.p50_us).collect();
-    medians.sort_unstable();
-    medians.get(medians.len() / 2).copied().unwrap_or(0) as f64
+    wheels.map(|wheel| wheel.p50_us).min().unwrap_or(0) as f64
 }
 
 #[cfg(test)]
@@ -218,7 +217,7 @@ mod tests {
         assert_eq!(run(|number, sample| sample.process.descriptors += number / 30), ["descriptors"]);
         assert_eq!(run(|number, sample| sample.process.threads += number / 39), ["threads"]);
         assert_eq!(run(|number, sample| sample.wheels[0].records += number * 4000), ["records, test"]);
-        assert_eq!(run(|number, sample| sample.wheels[0].p50_us += number * 1000), ["median lateness, test"]);
+        assert_eq!(run(|number, sample| sample.wheels[0].p50_us += number * 2000), ["best median lateness, test"]);
     }
 
     #[test]
@@ -226,7 +225,7 @@ mod tests {
         let later = |margin_us: u64| {
             run(move |number, sample| {
                 let late = u64::from(number >= 25);
-                sample.wheels[0].p50_us += late * 15_000;
+                sample.wheels[0].p50_us += late * 20_000;
                 sample.wheels[0].margin_us += late * margin_us;
             })
         };
