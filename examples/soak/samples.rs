@@ -148,8 +148,8 @@ impl Flatness {
 ///
 /// Memory may grow by 5 % and a MiB, descriptors and threads not at all. Records in use may grow by a half and four chunks:
 /// registrations outrun a thread that gets no processor, so the longest such moment of a run decides, which a leak soon
-/// exceeds. The median lateness of the best period may grow by a half and 10 ms beyond what the coarse clock's margin grew by: that grows when
-/// the machine keeps the clock's processor busy, and is part of what the library says of lateness.
+/// exceeds. The median lateness of the best period may grow by a half and 10 ms beyond what the coarse clock's margin grew
+/// by: that grows when the machine keeps the clock's processor busy, and is part of what the library says of lateness.
 pub fn flatness(samples: &[Sample], names: &[&str]) -> Option<Vec<Flatness>> {
     if samples.len() < FEWEST {
         return None;
