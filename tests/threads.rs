@@ -389,6 +389,26 @@ fn a_host_may_come_back_while_its_leave_is_being_delivered() {
     assert!(inside.try_recv().is_err());
 }
 
+#[test]
+fn a_retry_counts_from_the_answer_however_long_the_callback_took() {
+    const AFTER: Duration = ms(300);
+    let (answers, answered) = mpsc::channel();
+    let handler = move |event: &Event| {
+        let given = Instant::now();
+        let verdict = if event.attempt() == 1 { Verdict::Retry(AFTER) } else { Verdict::Done };
+        // As a consumer does that gives up on something else. Shorter than what the wheel counts of an absence.
+        thread::sleep(ms(400));
+        answers.send((given, Instant::now())).unwrap();
+        verdict
+    };
+    let wheel = HostWheel::start(Config { brake: Brake::OFF, grace: ZERO, ..Config::default() }, handler).unwrap();
+    wheel.announce("a", ms(1000)).unwrap();
+    let (_, first) = answered.recv_timeout(PATIENCE).unwrap();
+    let (again, _) = answered.recv_timeout(PATIENCE).unwrap();
+    // Ticks are whole milliseconds.
+    assert!(again - first >= AFTER - ms(1), "handed out again after {:?}", again - first);
+}
+
 /// A field of this thread's status file.
 fn status(field: &str) -> String {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();

@@ -8,7 +8,7 @@ use crate::event::{Event, EventKind, Reason, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
 use crate::record::{BORN_LATE, HELD, Handle, RESCUED, Record, State, TOLD, Word};
-use crate::tick::{TICK_NS, Tick};
+use crate::tick::{TICK_NS, Tick, tick_floor};
 use crate::wheel::Queue;
 
 impl Engine {
@@ -134,7 +134,9 @@ impl Engine {
                 self.free(s, index, record);
             }
             Verdict::Retry(after) => {
-                let due = self.observer.tick() + backoff(entry.attempt, after);
+                // From now on, not from the last look: callbacks may have taken their time since.
+                let now = tick_floor(s.clock.now_ns()).max(self.observer.tick());
+                let due = now + backoff(entry.attempt, after);
                 lock(&s.outstanding).set(handle, Entry { phase: Phase::Retry(due), ..entry });
                 if !planted(Canary::ForgottenRetry) {
                     self.schedule(s, index, record, due);
