@@ -19,8 +19,8 @@ use crate::sync::{Ordering, fence};
 use crate::tick::{Tick, ticks_ceil};
 use crate::wheel::{Place, Places, Queue, Wheel};
 
-/// The most visits of one kind in a step: after so many the clock is read again. Models see drains interrupted.
-const VISITS_PER_STEP: usize = if cfg!(loom) { 1 } else { 1024 };
+/// The most visits of one kind in a step: after so many the clock is read again. Models and schedules see drains interrupted.
+const VISITS_PER_STEP: usize = if cfg!(any(loom, all(test, shuttle))) { 1 } else { 1024 };
 
 /// Whether another event can be taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
