@@ -99,7 +99,7 @@ pub(super) fn held_across_a_ttl() {
 
 #[test]
 fn shuttle_held_across_a_ttl() {
-    explore(20_000, held_across_a_ttl);
+    explore(10_000, held_across_a_ttl);
 }
 
 /// A renew by an old handle is held back while its record goes to a host that was last heard when the old one was.
@@ -131,6 +131,6 @@ fn shuttle_held_while_its_record_is_used_again() {
 
 #[test]
 fn shuttle_canaries_of_the_held() {
-    must_fail(Canary::SilentHelper, 6000, held_across_a_ttl);
-    must_fail(Canary::WordReuse, 3000, held_while_its_record_is_used_again);
+    must_fail(Canary::SilentHelper, 10_000, held_across_a_ttl);
+    must_fail(Canary::WordReuse, 10_000, held_while_its_record_is_used_again);
 }

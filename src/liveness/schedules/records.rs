@@ -85,11 +85,11 @@ fn a_record_comes_back_while_it_is_popped() {
 
 #[test]
 fn shuttle_a_record_comes_back_while_it_is_popped() {
-    explore(20_000, a_record_comes_back_while_it_is_popped);
+    explore(10_000, a_record_comes_back_while_it_is_popped);
 }
 
 #[test]
 fn shuttle_canaries_of_records() {
-    must_fail(Canary::FreeKeepsHint, 3000, records_are_used_again);
-    must_fail(Canary::UntaggedHead, 6000, a_record_comes_back_while_it_is_popped);
+    must_fail(Canary::FreeKeepsHint, 10_000, records_are_used_again);
+    must_fail(Canary::UntaggedHead, 10_000, a_record_comes_back_while_it_is_popped);
 }
