@@ -2,7 +2,8 @@
 //!
 //! The wheel finds a host by the hint it keeps. The sweep reads the records themselves, in slices, one pass per period. A
 //! record that is still there [`OVERDUE`] after its own due tick, held by no waiting queue, was lost by the wheel: the
-//! sweep has it visited, whatever list it claims to be in, and counts a rescue. In a healthy system there is none.
+//! sweep has it visited, whatever list it claims to be in, and counts a rescue. In a healthy system there is none. A record
+//! in no list may have a mark on the way, by a thread that is held back just before it: the next sweep decides.
 //!
 //! The sweep must not take for lost what the observer just had no time for, so it runs on the observer, when no drain is
 //! in progress, the marked records were collected and wheel time was caught up for a while ([`Backstop::next_slice`]).

@@ -67,20 +67,31 @@ impl PapayaIndex {
 }
 
 #[cfg(not(loom))]
+impl<S> PapayaIndex<S> {
+    /// The map, about to be used. It is not instrumented: in schedules each use is one step, and there is a switch before it.
+    #[inline(always)]
+    fn map(&self) -> &papaya::HashMap<Key, Handle, S> {
+        #[cfg(all(test, shuttle))]
+        crate::sync::interleave();
+        &self.0
+    }
+}
+
+#[cfg(not(loom))]
 impl<S: BuildHasher + Send + Sync + 'static> Index for PapayaIndex<S> {
     fn get(&self, id: &[u8]) -> Option<Handle> {
-        self.0.pin().get(&Probe(id)).copied()
+        self.map().pin().get(&Probe(id)).copied()
     }
 
     fn insert(&self, id: &HostId, handle: Handle) -> Result<(), Handle> {
-        match self.0.pin().try_insert(Key(id.clone()), handle) {
+        match self.map().pin().try_insert(Key(id.clone()), handle) {
             Ok(_) => Ok(()),
             Err(occupied) => Err(*occupied.current),
         }
     }
 
     fn replace(&self, id: &HostId, old: Handle, new: Handle) -> bool {
-        let map = self.0.pin();
+        let map = self.map().pin();
         let replaced = map.compute(Key(id.clone()), |entry| match entry {
             Some((_, handle)) if *handle == old => papaya::Operation::Insert(new),
             _ => papaya::Operation::Abort(()),
@@ -90,11 +101,11 @@ impl<S: BuildHasher + Send + Sync + 'static> Index for PapayaIndex<S> {
 
     fn remove(&self, id: &HostId, handle: Handle) {
         // An entry of another incarnation stays, and is none of ours.
-        let _ = self.0.pin().remove_if(&Probe(id), |_, entry| *entry == handle);
+        let _ = self.map().pin().remove_if(&Probe(id), |_, entry| *entry == handle);
     }
 
     fn walk(&self, each: &mut dyn FnMut(&[u8], Handle) -> bool) {
-        for (key, handle) in &self.0.pin() {
+        for (key, handle) in &self.map().pin() {
             if !each(&key.0, *handle) {
                 return;
             }

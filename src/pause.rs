@@ -65,6 +65,10 @@ mod hooks {
     use super::Point;
     use std::cell::RefCell;
 
+    // Shuttle's threads share one of the system's.
+    #[cfg(shuttle)]
+    use crate::sync::thread_local;
+
     type Hook = Box<dyn FnOnce()>;
 
     thread_local! {
@@ -73,12 +77,14 @@ mod hooks {
 
     /// Has `hook` called once, when this thread comes to `point`.
     pub(crate) fn at(point: Point, hook: impl FnOnce() + 'static) {
-        HOOK.set(Some((point, Box::new(hook))));
+        HOOK.with(|slot| *slot.borrow_mut() = Some((point, Box::new(hook))));
     }
 
     /// A thread that has a hook set is held here.
     pub(crate) fn point(point: Point) {
-        let hook = HOOK.with_borrow_mut(|hook| hook.take_if(|(at, _)| *at == point));
+        #[cfg(shuttle)]
+        crate::sync::interleave();
+        let hook = HOOK.with(|slot| slot.borrow_mut().take_if(|(at, _)| *at == point));
         if let Some((_, hook)) = hook {
             hook();
         }

@@ -1,4 +1,4 @@
-//! The only place that names `std::sync` or loom: everything shared between threads comes from here.
+//! The only place that names `std::sync`, loom or shuttle: everything shared between threads comes from here.
 
 #[cfg(loom)]
 pub(crate) use loom::{
@@ -6,13 +6,19 @@ pub(crate) use loom::{
     sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
     sync::{Arc, Mutex},
 };
-#[cfg(not(loom))]
+#[cfg(not(any(loom, all(test, shuttle))))]
 pub(crate) use std::sync::{
     Arc, Condvar, Mutex,
     atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
 };
 
 use std::sync::PoisonError;
+
+#[cfg(all(test, shuttle))]
+#[path = "sync/scheduled.rs"]
+mod scheduled;
+#[cfg(all(test, shuttle))]
+pub(crate) use scheduled::*;
 
 /// Loom's cell interface over the plain one.
 #[cfg(not(loom))]
@@ -37,7 +43,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(loom)]
 pub(crate) use loom::sync::MutexGuard;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, all(test, shuttle))))]
 pub(crate) use std::sync::MutexGuard;
 
 /// Makes loom consider a switch to another thread here.
@@ -54,7 +60,7 @@ pub(crate) fn interleave() {
     TURNSTILE.fetch_add(1, Ordering::Relaxed);
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, all(test, shuttle))))]
 pub(crate) use crossbeam_queue::ArrayQueue;
 
 /// The drain queue for models: loom does not look into crossbeam's, so its length is an atomic of loom's, with the weakest

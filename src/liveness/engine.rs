@@ -13,14 +13,14 @@ use crate::guard::{Bucket, Rates, Silence};
 use crate::index::Index;
 use crate::pause::{Point, point};
 use crate::record::{
-    BORN_LATE, Cadence, Collector, Handle, LAST_TICK, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word,
+    BORN_LATE, Cadence, Collector, Handle, LAST_TICK, LINGERED, NONE, RESCUED, Record, SUSPECTED, Slab, State, Word,
 };
 use crate::sync::{Ordering, fence};
 use crate::tick::{Tick, ticks_ceil};
 use crate::wheel::{Place, Places, Queue, Wheel};
 
-/// The most visits of one kind in a step: after so many the clock is read again. Models see drains interrupted.
-const VISITS_PER_STEP: usize = if cfg!(loom) { 1 } else { 1024 };
+/// The most visits of one kind in a step: after so many the clock is read again. Models and schedules see drains interrupted.
+const VISITS_PER_STEP: usize = if cfg!(any(loom, all(test, shuttle))) { 1 } else { 1024 };
 
 /// Whether another event can be taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -264,7 +264,7 @@ impl Engine {
         let deadline = s.deadline(word);
         if deadline > now {
             record.let_go();
-            record.set(RESCUED | BORN_LATE, false);
+            record.set(RESCUED | BORN_LATE | LINGERED, false);
             return self.place(s, index, record, deadline);
         }
         if s.terms.grace(word.cadence()) == 0 {
@@ -293,6 +293,7 @@ impl Engine {
 
     fn visit_suspect(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
         self.count(s, record, word);
+        record.set(LINGERED, false);
         let leaves_at = s.leaves_at(word);
         let leaves_at = leaves_at - Tick::from(planted(Canary::Early));
         if leaves_at > self.observer.tick() {

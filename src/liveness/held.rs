@@ -37,6 +37,14 @@ impl World {
     }
 
     fn watched(watchdog: Duration) -> (World, Engine) {
+        World::with(watchdog, false)
+    }
+
+    fn drained() -> (World, Engine) {
+        World::with(Duration::ZERO, true)
+    }
+
+    fn with(watchdog: Duration, drained: bool) -> (World, Engine) {
         let config = Config {
             clock: Clock::Manual,
             watchdog,
@@ -46,7 +54,7 @@ impl World {
             ..Config::default()
         };
         let shared =
-            Arc::new(Shared::new(&config, false, Box::new(Nobody), 7, u32::MAX).expect("there is address space"));
+            Arc::new(Shared::new(&config, drained, Box::new(Nobody), 7, u32::MAX).expect("there is address space"));
         let mut engine = Engine::new(&config);
         engine.step(&shared);
         let mut world = World { shared, began: HashSet::new(), said_goodbye: HashSet::new(), fired: Vec::new() };
@@ -73,6 +81,11 @@ impl World {
         let events = advance(&self.shared, engine, seconds);
         self.fired.extend(events.iter().filter(|e| e.kind() == EventKind::Leave).map(Event::handle));
         events
+    }
+
+    /// As [`advance`](Self::advance); the events wait to be drained.
+    fn advance_drained(&self, engine: &mut Engine, seconds: u64) {
+        assert!(advance(&self.shared, engine, seconds).is_empty());
     }
 
     /// What everybody else does while one is held: registers, renews, leaves, comes back, looks, expires.
@@ -301,4 +314,48 @@ fn a_registration_held_before_its_report_is_saved_by_any_later_announce() {
     assert!(world.shared.inspect(handle).is_ok_and(|status| status.next_look.is_some()));
     held.resume();
     world.balance(&mut engine);
+}
+
+/// Sweeps are every five minutes. What they find before somebody's mark is there is not lost.
+#[test]
+fn a_registration_held_before_its_report_is_not_taken_for_lost() {
+    let (mut world, mut engine) = World::new();
+    let shared = world.shared.clone();
+    let held = Held::at(Point::Reporting, move || announce(&shared, 50, 5));
+    world.advance(&mut engine, 330);
+    let handle = world.shared.find(&[50]).expect("overdue, and nobody has placed it yet");
+    assert_eq!(world.shared.inspect(handle).map(|status| status.next_look), Ok(None));
+    assert_eq!((world.shared.stats().sweeps, world.shared.stats().rescues), (1, 0));
+    world.began.insert(held.resume().handle);
+    world.balance(&mut engine);
+}
+
+#[test]
+fn a_host_whose_suspect_event_is_just_being_drained_is_not_taken_for_lost() {
+    let (world, mut engine) = World::drained();
+    world.advance_drained(&mut engine, 20);
+    // All are due, and wait for their suspect events to be drained.
+    world.advance_drained(&mut engine, 299);
+    let shared = world.shared.clone();
+    let held = Held::at(Point::Reporting, move || drain(&shared));
+    world.advance_drained(&mut engine, 330);
+    assert_eq!(world.shared.stats().sweeps, 1);
+    held.resume();
+    for seconds in [331, 332] {
+        world.advance_drained(&mut engine, seconds);
+        for event in drain(&world.shared).iter().filter(|event| event.kind() == EventKind::Leave) {
+            world.shared.settle(event.handle(), event.attempt(), Verdict::Done).expect("its first answer");
+        }
+    }
+    world.advance_drained(&mut engine, 333);
+    let stats = world.shared.stats();
+    assert_eq!((stats.live, stats.leaves_ttl, stats.outstanding, stats.rescues), (0, 8, 0, 0));
+}
+
+/// What `Events::drain` does, but for the descriptor.
+fn drain(shared: &Shared) -> Vec<Event> {
+    let queue = shared.queue.as_ref().expect("it drains");
+    let events: Vec<Event> = std::iter::from_fn(|| queue.pop()).collect();
+    shared.drained(&events);
+    events
 }

@@ -26,6 +26,8 @@ mod models;
 mod outstanding;
 mod registration;
 mod renew;
+#[cfg(all(test, shuttle))]
+mod schedules;
 mod sweep;
 mod views;
 

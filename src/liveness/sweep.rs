@@ -36,16 +36,27 @@ impl Engine {
         let word = record.word();
         let due = match word.state() {
             State::Free | State::Reserved => return false,
-            State::Left => {
-                // Its mark may be on the way: only one that was Left at the last sweep already is lost.
-                let lingered = record.has(LINGERED);
-                record.set(LINGERED, true);
-                return lingered && now > word.last();
+            // Their marks may be on the way, however long their announcers are held back: only one that was found like this
+            // by the last sweep already is lost.
+            State::Left => return lingers(record) && now > word.last(),
+            State::Live | State::Suspect if record.armed() == NONE => {
+                return s.look_at(word) + OVERDUE < now && lingers(record);
             }
-            State::Live | State::Suspect if record.armed() == NONE => s.look_at(word),
             State::Live | State::Suspect | State::Taken => record.armed(),
         };
         let overdue = due + OVERDUE < now && !self.wheel.queued(&s.slab, index);
-        overdue && !(s.queue.is_some() && s.is_untold(Handle::new(index, record.generation()), false))
+        if !overdue || s.queue.is_none() {
+            return overdue;
+        }
+        // In no list until its suspect event is seen; and if that was just now, its mark is on the way, see above.
+        let nowhere = record.place().0 == 0;
+        !s.is_untold(Handle::new(index, record.generation()), false) && (!nowhere || lingers(record))
     }
+}
+
+/// Whether the last sweep already found the record in a state that should not last.
+fn lingers(record: &Record) -> bool {
+    let lingered = record.has(LINGERED);
+    record.set(LINGERED, true);
+    lingered
 }

@@ -19,11 +19,15 @@ use crate::pause::{Point, point};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::tick::Tick;
 
-/// Bits used of each word of the dirty bitmap. Models use two, so that three levels fit into few records.
-#[cfg(not(loom))]
-pub(super) const FAN: usize = 64;
-#[cfg(loom)]
-pub(super) const FAN: usize = 2;
+/// Bits used of each word of the dirty bitmap. Models use two, so that three levels fit into few records; schedules eight, so
+/// that a chunk of records is one page and the slab grows early.
+pub(super) const FAN: usize = if cfg!(loom) {
+    2
+} else if cfg!(all(test, shuttle)) {
+    8
+} else {
+    64
+};
 
 /// Records that get memory together, a whole number of pages, and that one middle word of the dirty bitmap covers.
 pub(super) const CHUNK: usize = FAN * FAN;
