@@ -8,8 +8,6 @@ pub(crate) enum Canary {
     WrittenOnError,
     /// User data that the caller of a leave function did not ask for goes to nobody.
     KeptUserData,
-    /// A drained leave does not keep its id alive.
-    DroppedId,
     /// An out struct is written whole, however short the program's is.
     WholeStruct,
     /// A configuration's unknown tail may be anything.

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use hostwheel::{Event, EventKind, Events, Handle, Handler, HostId, HostWheel, Verdict};
 
-use crate::canary::{Canary, planted};
 use crate::errors::{Code, HOSTWHEEL_ERR_FORKED, HOSTWHEEL_ERR_MODE, HOSTWHEEL_ERR_NULL_ARG, HOSTWHEEL_ERR_PANIC};
 use crate::types::{
     HOSTWHEEL_EVENT_SUPERSEDED, HOSTWHEEL_VERDICT_DONE, HOSTWHEEL_VERDICT_RETRY, hostwheel_event_fn, hostwheel_event_t,
@@ -162,7 +161,7 @@ impl Object {
         drain.events.drain(&mut drain.batch, capacity);
         for (number, event) in drain.batch.iter().enumerate() {
             put(number, event_out(event));
-            if event.kind() == EventKind::Leave && !planted(Canary::DroppedId) {
+            if event.kind() == EventKind::Leave {
                 drain.leaves.insert(event.handle(), event.id().clone());
             } else {
                 drain.others.push(event.id().clone());
