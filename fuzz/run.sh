@@ -135,7 +135,7 @@ for target in "${chosen[@]}"; do
     if [ "$mode" = fuzz ]; then
         findings=$PWD/artifacts/$target
         if run "$target" "$findings" kept; then
-            echo "$target: nothing found: $(grep -ahE 'exec_per_sec|elapsed.*execs' "$log" | tail -1 | sed 's/.*: *//')"
+            echo "$target: nothing found in $(grep -aoE 'executed_units: [0-9]+|execs: [0-9]+' "$log" | tail -1 | sed 's/.* //') runs"
         else
             tail -n 60 "$log"
             echo "$target: found something, see $findings"

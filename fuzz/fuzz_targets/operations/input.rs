@@ -10,7 +10,7 @@ use crate::duel::{Answer, Manner, Meanwhile};
 use crate::script::{IDS, Op, Step, ms};
 
 /// Longer sequences are slow, and find what shorter ones find.
-const MOST_OPS: usize = 200;
+const MOST_OPS: usize = 120;
 
 #[derive(Debug)]
 pub struct Scene {
