@@ -176,7 +176,8 @@ fn check_again(wheel: &HostWheel, rules: &Rules, mut hosts: Hosts) {
     if hosts.is_empty() {
         return;
     }
-    let path = folder().join("hosts.snap");
+    let folder = folder();
+    let path = folder.join("hosts.snap");
     assert_eq!(wheel.snapshot(&path).unwrap(), hosts.len() as u64);
     let mut written = Hosts::new();
     for record in spec::read(&fs::read(&path).unwrap()).expect("what the library writes is a snapshot") {
@@ -191,24 +192,15 @@ fn check_again(wheel: &HostWheel, rules: &Rules, mut hosts: Hosts) {
         host.1 = host.1.max(1);
     }
     assert_eq!(seen(&next).1, hosts);
-    fs::remove_file(&path).unwrap();
+    // At once: a process that finds something ends without warning.
+    fs::remove_dir_all(&folder).unwrap();
 }
 
-/// A folder in memory, if the system has one: snapshots are synced. It goes when the process ends in peace.
-fn folder() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    extern "C" fn remove() {
-        if let Some(folder) = FOLDER.get() {
-            let _ = fs::remove_dir_all(folder);
-        }
-    }
-    FOLDER.get_or_init(|| {
-        let shared = Path::new("/dev/shm");
-        let base = if shared.is_dir() { shared.to_path_buf() } else { std::env::temp_dir() };
-        let folder = base.join(format!("hostwheel-fuzz-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        // SAFETY: a function of this program, which stays.
-        unsafe { libc::atexit(remove) };
-        folder
-    })
+/// A folder of this process, in memory if the system has such: snapshots are synced.
+fn folder() -> PathBuf {
+    let shared = Path::new("/dev/shm");
+    let base = if shared.is_dir() { shared.to_path_buf() } else { std::env::temp_dir() };
+    let folder = base.join(format!("hostwheel-fuzz-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
 }
