@@ -1,5 +1,6 @@
 //! Planted bugs, for tests only: a check that cannot fail shows nothing, so each model and each promise of the simulation
-//! has a canary that must make it fail. Outside of tests [`planted`] is a constant and nothing of this is compiled in.
+//! has a canary that must make it fail. Outside of tests and fuzzing [`planted`] is a constant and nothing of this is
+//! compiled in.
 
 /// A bug that a test can plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +64,33 @@ pub(crate) enum Canary {
     Untold,
     /// A drain does not tell the thread that the queue has room.
     SilentDrain,
+    /// A snapshot's record may have a longer id than a host.
+    LongId,
+    /// A snapshot's frame may be as long as it says.
+    LongFrame,
+    /// The first pass over a snapshot ends with its first frame.
+    HalfChecked,
+    /// A restored host may be older than its interval.
+    UncappedAge,
 }
 
 /// Whether the bug is planted.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) const fn planted(_: Canary) -> bool {
     false
+}
+
+/// Whether `HOSTWHEEL_CANARY` names the bug.
+#[cfg(all(fuzzing, not(test)))]
+pub(crate) fn planted(canary: Canary) -> bool {
+    named().is_some_and(|name| name == format!("{canary:?}"))
+}
+
+/// The bug that the environment names. Read once: fuzzing asks it millions of times.
+#[cfg(all(fuzzing, not(test)))]
+pub(crate) fn named() -> Option<&'static str> {
+    static NAME: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    NAME.get_or_init(|| std::env::var("HOSTWHEEL_CANARY").ok()).as_deref()
 }
 
 #[cfg(test)]

@@ -12,6 +12,12 @@ use crate::host_wheel::HostWheel;
 use crate::liveness::{Announced, Interval};
 use crate::record::{Handle, Record};
 
+/// The planted bug that fuzzing looks for: those of the C ABI are in its crate.
+#[cfg(all(fuzzing, not(test)))]
+pub fn canary() -> Option<&'static str> {
+    crate::canary::named()
+}
+
 /// Raised when what a [`Layout`] says, or what its reader may conclude from it, changes: the word's parts, the meaning of
 /// `armed`, the steps of a renew.
 pub const LAYOUT_VERSION: u32 = 1;

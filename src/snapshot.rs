@@ -24,6 +24,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::canary::{Canary, planted};
 use crate::error::{AnnounceError, RestoreError, SnapshotError};
 use crate::liveness::{Interval, Outcome, Shared};
 use format::{Header, Reader, Record, Writer};
@@ -76,7 +77,7 @@ pub(crate) fn read(shared: &Shared, path: &Path, map: impl FnMut(&[u8], u64) -> 
     // Open throughout: a rename over it does not matter then.
     let mut file = file::open(path)?;
     let (header, mut checked) = Reader::open(BufReader::with_capacity(BUFFER, &file))?;
-    while checked.next()?.is_some() {}
+    while checked.next()?.is_some() && !planted(Canary::HalfChecked) {}
     let fingerprint = checked.fingerprint();
     file.rewind().map_err(RestoreError::Io)?;
     let mut restore = Restore { shared, map, hosts: 0, skipped: 0 };
@@ -125,6 +126,7 @@ impl<F: FnMut(&[u8], u64) -> u64> Restore<'_, F> {
         let longest_ms = self.shared.effective_interval(interval);
         // At least 1 ms, which has passed since: news with an age changes nothing for a host that another thread announces
         // between the look above and ours.
+        let longest_ms = if planted(Canary::UncappedAge) { u64::MAX } else { longest_ms };
         let age = Duration::from_millis(record.age_ms.clamp(1, longest_ms));
         let user_data = (self.map)(record.id, record.user_data);
         match self.shared.announce(record.id, Interval::from(interval), age, user_data) {

@@ -83,7 +83,11 @@ func (w *snapshotWriter) write(r fileRecord) error {
 	if r.suspect {
 		flags = suspectFlag
 	}
-	p := binary.LittleEndian.AppendUint16(w.payload, uint16(len(r.id)))
+	length := uint16(len(r.id))
+	if canaryNarrowLength {
+		length &= 0xff
+	}
+	p := binary.LittleEndian.AppendUint16(w.payload, length)
 	p = binary.LittleEndian.AppendUint16(p, flags)
 	p = binary.LittleEndian.AppendUint32(p, r.intervalMS)
 	p = binary.LittleEndian.AppendUint64(p, r.ageMS)

@@ -90,7 +90,7 @@ func (t *table) find(hash uint64, id string) (*host, *group, int) {
 		tags := g.tags.Load()
 		for found := matches(tags, tag); found != 0; found &= found - 1 {
 			slot := bits.TrailingZeros64(found) / 8
-			if h := g.hosts[slot].Load(); h != nil && h.is(id) {
+			if h := g.hosts[slot].Load(); h != nil && (h.is(id) || canaryTagOnly) {
 				return h, g, slot
 			}
 		}

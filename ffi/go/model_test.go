@@ -34,12 +34,19 @@ type model struct {
 
 func roundUp(d time.Duration) time.Duration { return (d + ms - 1) / ms * ms }
 
+// finest is the longest interval that is kept to the millisecond; longer ones are rounded up to seconds.
+const finest = 2_097_151 * ms
+
 // counts is what an announced interval counts as.
 func (m *model) counts(interval time.Duration) time.Duration {
 	if interval == 0 {
 		return 0
 	}
-	return min(max(roundUp(interval), m.config.MinInterval), m.config.MaxInterval)
+	given := min(max(roundUp(interval), m.config.MinInterval), m.config.MaxInterval)
+	if given > finest {
+		return (given + sec - 1) / sec * sec
+	}
+	return given
 }
 
 func (m *model) deadline(l *life) time.Duration {

@@ -33,6 +33,10 @@ func newDuel(backend hostwheel.Backend, seed uint64) (*duel, error) {
 	c.Grace = pick(r, hostwheel.Off, ms, 700*ms, 15*sec)
 	c.MinInterval = pick(r, ms, 10*ms, sec, 1001*ms)
 	c.MaxInterval = pick(r, 5*sec, 3000*sec, hostwheel.Longest)
+	return newDuelOf(c, r)
+}
+
+func newDuelOf(c config, r *rand.Rand) (*duel, error) {
 	d := &duel{Rand: r, model: &model{config: c, handle: map[uint64]bool{}}}
 	c.Suspect = func(e *event) { d.told(e); d.inSuspect(e) }
 	c.Recovered = d.told
@@ -113,11 +117,19 @@ func (d *duel) instant(l *life) time.Duration {
 
 func (d *duel) announce(id string) {
 	interval, l := d.interval(), d.model.alive(id)
-	var options []hostwheel.AnnounceOption
-	at := d.model.now
 	// Registrations count from now: in a used record of the native core, a host may count from later than it was heard.
 	if l != nil && d.IntN(3) == 0 {
-		at = d.instant(l)
+		d.announceSeen(id, interval, d.instant(l), true)
+	} else {
+		d.announceSeen(id, interval, d.model.now, false)
+	}
+}
+
+// announceSeen says when the host was heard only if it is dated; else that is now.
+func (d *duel) announceSeen(id string, interval, at time.Duration, dated bool) {
+	l := d.model.alive(id)
+	var options []hostwheel.AnnounceOption
+	if dated {
 		options = append(options, hostwheel.SeenAt(heard(at)))
 	}
 	m, outcome, err := d.wheel.Announce(id, interval, id, options...)
@@ -203,6 +215,10 @@ func (d *duel) advance() {
 		due := pick(d.Rand, d.model.deadline(l), d.model.leavesAt(l), l.retry) + pick(d.Rand, 0, 0, -ms, ms)
 		by = max(due-d.model.now, 0)
 	}
+	d.advanceBy(by)
+}
+
+func (d *duel) advanceBy(by time.Duration) {
 	d.model.now += by
 	for again := true; again; again = d.acted {
 		d.acted = false

@@ -143,7 +143,7 @@ func (p *pure) stampOf(c call, now tick) tick {
 
 // heard is the word after an announce.
 func (p *pure) heard(w word, c call, announced cadence, now, stamp tick) word {
-	if c.dated && stamp < w.last() {
+	if c.dated && stamp < w.last() && !canaryOldNews {
 		// News from before the last announce changes nothing: what came later knew better.
 		stamp, announced = w.last(), w.cadence()
 	}

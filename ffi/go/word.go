@@ -164,7 +164,12 @@ func (t *terms) graceOf(c cadence) tick { return min(t.grace, t.effective(c)) }
 
 func (t *terms) deadline(w word) tick { return w.last() + t.ttl(w.cadence()) }
 
-func (t *terms) leavesAt(w word) tick { return t.deadline(w) + t.graceOf(w.cadence()) }
+func (t *terms) leavesAt(w word) tick {
+	if canaryEarly {
+		return t.deadline(w) + t.graceOf(w.cadence()) - 1
+	}
+	return t.deadline(w) + t.graceOf(w.cadence())
+}
 
 // lookAt is when the observer must look at the host next.
 func (t *terms) lookAt(w word) tick {

@@ -7,6 +7,7 @@
 // The functions' contract is the header's, and the same for all of them: pointers are NULL or valid as described there.
 #![allow(clippy::missing_safety_doc)]
 
+mod canary;
 mod config;
 mod errors;
 mod internal;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use hostwheel::{Handle, Hold, HostState, HostStatus, HostWheel, Interval, OpenError, Outcome};
 
+use canary::{Canary, planted};
 use errors::Code;
 pub use errors::*;
 use object::{Callback, Ctx, Object, enter, enter_calling, guarded, nanos, verdict_in};
@@ -216,6 +218,10 @@ pub unsafe extern "C" fn hostwheel_find(
     enter(wheel, |object| {
         if handle.is_null() {
             return Err(NULL_ARG);
+        }
+        if planted(Canary::WrittenOnError) {
+            // SAFETY: not NULL, and the program's to write to.
+            unsafe { handle.write(0) };
         }
         // SAFETY: the program's bytes.
         let found = object.wheel.find(unsafe { id_in(id, id_len) }?)?;
@@ -465,6 +471,7 @@ const LEAST_OUT: usize = 8;
 /// # Safety
 /// `size` bytes at `to` may be written.
 unsafe fn write_sized<T: Copy>(to: *mut u8, size: usize, value: &T) {
+    let size = if planted(Canary::WholeStruct) { size.max(size_of::<T>()) } else { size };
     let known = size.min(size_of::<T>());
     // SAFETY: both lie within what may be written; the types are plain and without padding (see `types`).
     unsafe {
@@ -523,7 +530,9 @@ unsafe fn write<T>(to: *mut T, value: T) {
 /// `to` is NULL or may be written.
 unsafe fn give_back(object: &Object, to: *mut u64, user_data: u64) {
     if to.is_null() {
-        object.release(user_data);
+        if !planted(Canary::KeptUserData) {
+            object.release(user_data);
+        }
     } else {
         // SAFETY: the caller's promise.
         unsafe { to.write(user_data) };

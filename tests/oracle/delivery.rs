@@ -70,20 +70,16 @@ impl Oracle {
         self.due().len() - self.may_come().len()
     }
 
-    /// When something falls due next because of time alone, on the clock; what waits already does not count.
+    /// When something falls due next because of time alone, on the clock; what waits already does not count, and nor does
+    /// a suspect that nobody was told of: its leave needs a drain.
     pub fn due_at_ns(&self) -> Option<u64> {
-        let due = |host: &Host| match host.stage {
+        let due = |(incarnation, host): (&u64, &Host)| match host.stage {
             Stage::Live => Some(host.deadline_ms(&self.rules)),
-            Stage::Suspect => Some(host.leaves_at_ms(&self.rules)),
+            Stage::Suspect => (!self.is_untold(*incarnation)).then(|| host.leaves_at_ms(&self.rules)),
             Stage::Taken { phase: Phase::Out(due) | Phase::Retry(due), .. } => Some(due),
             Stage::Left | Stage::Taken { .. } => None,
         };
-        self.hosts
-            .values()
-            .filter_map(due)
-            .filter(|ms| *ms > self.time.tick())
-            .min()
-            .map(|ms| self.time.clock_at_ns(ms))
+        self.hosts.iter().filter_map(due).filter(|ms| *ms > self.time.tick()).min().map(|ms| self.time.clock_at_ns(ms))
     }
 
     /// Whether no host is known, records that wait to come back included.

@@ -70,9 +70,9 @@ impl ObservedTime {
         self.now_ns.div_ceil(1_000_000) as i64
     }
 
-    /// What the clock reads at wheel time `ms`.
+    /// What the clock reads at wheel time `ms`; its last moment if that is beyond it, as a retry may be.
     pub fn clock_at_ns(&self, ms: i64) -> u64 {
-        ms.max(0) as u64 * 1_000_000 + self.away_ns
+        (ms.max(0) as u64).saturating_mul(1_000_000).saturating_add(self.away_ns)
     }
 
     /// What the clock read at the last look.
