@@ -461,3 +461,34 @@ fn the_thread_does_not_wake_up_while_no_host_is_known() {
     assert_eq!(abandoned.announce("a", ms(20)).map(|a| a.outcome), Ok(Outcome::Registered));
     until("the thread still works", || abandoned.stats().leaves_ttl == 101);
 }
+
+/// Goodbyes that cannot be freed, because the thread is in a callback, must not make the wheel take ever more memory.
+#[test]
+fn hosts_that_flap_while_the_thread_is_busy_take_few_records() {
+    // What may always wait to be freed; how many records a registration gets that waited in vain, and how long it waits.
+    let (flood, stretch, wait) = (8192, 64, ms(50));
+    let (release, released) = mpsc::channel::<()>();
+    let (enter, entered) = mpsc::channel();
+    let mut blocks = Some((enter, released));
+    let wheel = HostWheel::start(config(), move |_: &Event| {
+        if let Some((enter, released)) = blocks.take() {
+            enter.send(()).expect("the test waits for it");
+            // An error means that the test has failed already.
+            let _ = released.recv();
+        }
+        Verdict::Done
+    })
+    .unwrap();
+    wheel.announce("victim", ms(20)).unwrap();
+    entered.recv_timeout(PATIENCE).expect("the victim leaves");
+    let start = Instant::now();
+    for _ in 0..flood + 20 * stretch {
+        wheel.announce("flaps", ms(1000)).unwrap();
+        wheel.leave("flaps").unwrap();
+    }
+    let in_vain = start.elapsed().as_millis() as u64 / wait.as_millis() as u64;
+    let (records, most) = (wheel.stats().records, flood + (in_vain + 3) * stretch);
+    release.send(()).expect("the callback waits for it");
+    assert!(records <= most, "{records} records after {in_vain} waits in vain");
+    wheel.close(PATIENCE).unwrap();
+}

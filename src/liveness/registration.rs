@@ -47,9 +47,7 @@ impl Shared {
     }
 
     fn reserve(&self, id: &[u8], call: Call, user_data: u64) -> Result<Reservation<'_>, AnnounceError> {
-        if self.slab.is_short() {
-            self.relieve();
-        }
+        self.relieve();
         let index = self.slab.reserve().map_err(|e| match e {
             ReserveError::Full => AnnounceError::Full,
             ReserveError::NoMemory => AnnounceError::NoMemory,
@@ -65,11 +63,18 @@ impl Shared {
     }
 
     /// Before the slab grows: records of hosts that left may wait to be freed, and nobody woke the observer for them. When
-    /// hosts flap faster than it frees, this is what bounds the memory, so a registration then waits for it.
+    /// hosts flap faster than it frees, this is what bounds the memory, so a registration then waits for it; and while the
+    /// observer gets no processor, each wait in vain pays for no more than a stretch of records.
     fn relieve(&self) {
-        for _ in 0..PAUSES {
+        if self.slab.is_short() {
             self.wake_before(0);
-            if !self.slab.is_short() || !self.is_flooded() || !self.waker.pause() {
+        }
+        for _ in 0..PAUSES {
+            if !self.slab.is_stretching() || !self.is_flooded() {
+                return;
+            }
+            self.wake_before(0);
+            if !self.waker.pause() {
                 return;
             }
         }

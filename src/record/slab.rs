@@ -154,6 +154,13 @@ impl Slab {
         self.free.is_empty() && (fresh >= self.max_hosts || (fresh as usize).is_multiple_of(CHUNK))
     }
 
+    /// Whether the next reservation begins another stretch of records that were never used: the moment to hold it up while more
+    /// records wait to be freed than should. Every [`is_short`](Self::is_short) is one.
+    pub(crate) fn is_stretching(&self) -> bool {
+        let fresh = self.used();
+        self.free.is_empty() && (fresh >= self.max_hosts || (fresh as usize).is_multiple_of(FAN))
+    }
+
     /// Takes a record for the caller alone: its word says Reserved, its id is not initialised. Lock-free; O(1).
     pub(crate) fn reserve(&self) -> Result<u32, ReserveError> {
         point(Point::Reserving);
