@@ -2,10 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +13,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::common::account::SnapshotFile;
 use crate::common::process::Process;
+use crate::common::program::Failure;
 use crate::common::{account, host, system};
 use crate::history::{DeedKind, Epoch, History};
 use crate::observation::{Observation, Sample};
@@ -33,36 +33,6 @@ const NAP: Duration = Duration::from_millis(50);
 pub const CROWDS: u32 = 20_000;
 const NEXT_CROWD: u32 = 1000;
 
-/// Why a run has no result.
-#[derive(Debug)]
-pub enum Failure {
-    /// Ctrl-C.
-    Interrupted,
-    /// Anything else, in words.
-    Broken(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Interrupted => f.write_str("interrupted; all processes are ended"),
-            Failure::Broken(why) => f.write_str(why),
-        }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(e: io::Error) -> Failure {
-        Failure::Broken(e.to_string())
-    }
-}
-
-impl From<String> for Failure {
-    fn from(why: String) -> Failure {
-        Failure::Broken(why)
-    }
-}
-
 /// What is to be done at a moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Deed {
@@ -78,16 +48,6 @@ enum Deed {
         drained: bool,
     },
     EndCrowd,
-}
-
-/// Where the scheduler keeps its snapshots. Removed with the run.
-struct SnapshotFile(PathBuf);
-
-impl Drop for SnapshotFile {
-    fn drop(&mut self) {
-        // It may not have been written yet.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 struct Driver<'a> {
@@ -115,7 +75,7 @@ struct Driver<'a> {
 pub fn run(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<History, Failure> {
     // One pipe for each host, and some more for its start, for the scheduler and for the driver itself.
     system::allow_open_files(plan.intervals.len() as u64 + 64)?;
-    let snapshot = SnapshotFile(std::env::temp_dir().join(format!("hostwheel-chaos-{}.snapshot", std::process::id())));
+    let snapshot = SnapshotFile::new("chaos");
     let (process, told) = start_scheduler(plan, &snapshot, 0, false)?;
     let patience = system::monotonic_ns() + PATIENCE_NS;
     let port = match told.recv_timeout(Duration::from_nanos(PATIENCE_NS)) {
@@ -153,7 +113,7 @@ fn start_scheduler(
 ) -> io::Result<(Process, Receiver<Result<Observation, String>>)> {
     let args = [
         port.to_string(),
-        snapshot.0.to_string_lossy().into_owned(),
+        snapshot.path().to_string_lossy().into_owned(),
         (plan.intervals.len() + ROOM).to_string(),
         drained.to_string(),
     ];

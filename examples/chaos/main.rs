@@ -16,6 +16,8 @@ mod common;
 mod consumer;
 mod crowd;
 mod driver;
+#[path = "../common/footprint.rs"]
+mod footprint;
 mod history;
 mod judge;
 mod observation;
@@ -27,24 +29,13 @@ mod report;
 mod scheduler;
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Parser;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use crate::common::host;
-use crate::driver::Failure;
+use crate::common::program::{self, Failure};
 use crate::plan::{Plan, QUIET, SHORTEST_RUN};
-
-/// The exit code of a run in which a promise was broken.
-const BROKEN: u8 = 1;
-/// The exit code of a run that came to no result.
-const NO_RESULT: u8 = 2;
-/// What a shell reports of a process that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Runs a scheduler and hosts as real processes, makes everything go wrong that can, and judges what the scheduler knew.
 #[derive(Parser)]
@@ -77,25 +68,13 @@ fn main() -> ExitCode {
         Some(scheduler::ROLE) => return scheduler::main(&args[1..]),
         _ => {}
     }
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(BROKEN),
-        Err(failure) => {
-            eprintln!("chaos: {failure}");
-            ExitCode::from(if matches!(failure, Failure::Interrupted) { INTERRUPTED } else { NO_RESULT })
-        }
-    }
+    program::exit_code("chaos", run(&Options::parse()))
 }
 
 /// The whole run; whether every promise was kept.
 fn run(options: &Options) -> Result<bool, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The first one asks; whoever is too impatient to wait for the answer repeats it.
-        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&interrupted))?;
-        flag::register(signal, Arc::clone(&interrupted))?;
-    }
-    let seed = options.seed.unwrap_or_else(fresh_seed);
+    let interrupted = program::interrupted()?;
+    let seed = options.seed.unwrap_or_else(program::fresh_seed);
     let plan = Plan::draw(options.hosts as usize, Duration::from_secs_f64(options.minutes * 60.0), seed);
     println!(
         "{} hosts and a scheduler, {} faults within {:.0} s, then {} s of quiet. The plan is that of --seed {seed}.\n",
@@ -109,10 +88,4 @@ fn run(options: &Options) -> Result<bool, Failure> {
     report::print(&history, &verdict);
     report::print_judgement(&verdict, seed);
     Ok(verdict.breaches.is_empty())
-}
-
-/// A seed that differs from run to run, short enough to be typed.
-fn fresh_seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::from(now.subsec_micros())
 }

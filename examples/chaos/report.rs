@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
+use crate::common::times::{Times, show};
 use crate::history::{Epoch, History};
 use crate::judge::{Breach, Cause, Promise, Verdict};
 use crate::observation::{Heard, LEAVE, RECOVERED, REGISTERED, RESTORED, Sample};
@@ -65,12 +64,12 @@ fn print_detection(verdict: &Verdict) {
             lateness.note(detection.lateness);
             held += u64::from(!detection.held.is_zero());
         }
-        if after.0.is_empty() {
+        if after.count() == 0 {
             continue;
         }
         let [a, b, c] = after.tell();
         let [d, e, f] = lateness.tell();
-        println!("  {name:<30}{:>7}{a:>10}{b:>10}{c:>10}{d:>13}{e:>10}{f:>10}{held:>8}", after.0.len());
+        println!("  {name:<30}{:>7}{a:>10}{b:>10}{c:>10}{d:>13}{e:>10}{f:>10}{held:>8}", after.count());
     }
     println!(
         "  (in observed time from due on, and without the time in which guards or unanswered leaves held a leave back)"
@@ -162,34 +161,5 @@ pub fn print_judgement(verdict: &Verdict, seed: u64) {
         if breaches.len() > BREACHES_TOLD {
             eprintln!("      and {} more", breaches.len() - BREACHES_TOLD);
         }
-    }
-}
-
-/// Times, and their percentiles.
-struct Times(Histogram<u64>);
-
-impl Times {
-    fn new() -> Times {
-        // Microseconds, up to a quarter of an hour. The bounds are valid, and whatever lies outside is saturated.
-        Times(Histogram::new_with_bounds(1, 900_000_000, 4).expect("the bounds are constants"))
-    }
-
-    fn note(&mut self, time: Duration) {
-        self.0.saturating_record(time.as_micros() as u64);
-    }
-
-    /// The median, the 99th percentile and the greatest.
-    fn tell(&self) -> [String; 3] {
-        [0.5, 0.99, 1.0].map(|quantile| show(Duration::from_micros(self.0.value_at_quantile(quantile))))
-    }
-}
-
-/// A duration with a unit that suits it.
-fn show(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    match seconds {
-        100.0.. => format!("{seconds:.0} s"),
-        1.0.. => format!("{seconds:.2} s"),
-        _ => format!("{:.1} ms", seconds * 1e3),
     }
 }

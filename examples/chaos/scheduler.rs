@@ -1,7 +1,6 @@
 //! The scheduler: a wheel, a table, a socket. It tells the driver all that it sees, with the wheel's time beside the
 //! machine's, so that a leave can be judged to the tick.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -21,6 +20,7 @@ use crate::common::account::{Account, Commands, Snapshots};
 use crate::common::system;
 use crate::common::wire::{Kind, LENGTH, Packet};
 use crate::consumer::{self, Consumer, Manners, Metadata, Table, lock};
+use crate::footprint::Footprint;
 use crate::observation::{self as told, Full, Heard, Left, Observation, Sample, Serving};
 use crate::plan::INTERVAL_MS;
 
@@ -278,7 +278,7 @@ impl Scheduler {
     }
 
     fn sample(&self) -> io::Result<()> {
-        let (resident_kib, threads) = memory_and_threads()?;
+        let footprint = Footprint::now()?;
         let before_ns = system::monotonic_ns();
         let at_wheel = self.wheel_ns();
         let after_ns = system::monotonic_ns();
@@ -302,9 +302,9 @@ impl Scheduler {
             brake_ms: stats.brake.as_millis() as u64,
             away_ms: stats.away.as_millis() as u64,
             lateness_max_us: stats.lateness_max.as_micros() as u64,
-            resident_kib,
-            descriptors: fs::read_dir("/proc/self/fd")?.count() as u64,
-            threads,
+            resident_kib: footprint.rss_kib,
+            descriptors: footprint.descriptors,
+            threads: footprint.threads,
         }));
         Ok(())
     }
@@ -334,14 +334,4 @@ impl Scheduler {
         self.out.close();
         self.writer.join().map_err(|_| io::Error::other("the writer panicked"))?
     }
-}
-
-/// Resident memory of this process in KiB, and how many threads it has.
-fn memory_and_threads() -> io::Result<(u64, u64)> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse().ok()
-    };
-    field("VmRSS:").zip(field("Threads:")).ok_or_else(|| io::Error::other("/proc/self/status lacks a field"))
 }

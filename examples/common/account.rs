@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ChildStdout;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -159,6 +159,28 @@ impl Commands {
             self.rest = rest.to_owned();
         }
         Ok(Some(lines))
+    }
+}
+
+/// Where the scheduler keeps its snapshots. Removed with the run.
+pub struct SnapshotFile(PathBuf);
+
+impl SnapshotFile {
+    /// One of this run of `program`.
+    pub fn new(program: &str) -> SnapshotFile {
+        let name = format!("hostwheel-{program}-{}.snapshot", std::process::id());
+        SnapshotFile(std::env::temp_dir().join(name))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for SnapshotFile {
+    fn drop(&mut self) {
+        // It may not have been written yet.
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

@@ -4,9 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +15,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::common::account;
+use crate::common::account::SnapshotFile;
 use crate::common::process::Process;
+use crate::common::program::Failure;
 use crate::common::{host, system};
 use crate::history::History;
 use crate::observation::Observation;
@@ -33,36 +33,6 @@ const NOTICED_NS: u64 = 300_000_000;
 /// The longest sleep of the driver, so that Ctrl-C is answered at once.
 const NAP: Duration = Duration::from_millis(50);
 
-/// Why a run has no result.
-#[derive(Debug)]
-pub enum Failure {
-    /// Ctrl-C.
-    Interrupted,
-    /// Anything else, in words.
-    Broken(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Interrupted => f.write_str("interrupted; all hosts are ended"),
-            Failure::Broken(why) => f.write_str(why),
-        }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(e: io::Error) -> Failure {
-        Failure::Broken(e.to_string())
-    }
-}
-
-impl From<String> for Failure {
-    fn from(why: String) -> Failure {
-        Failure::Broken(why)
-    }
-}
-
 /// What is to be done next. The order matters only among things due at the same moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Deed {
@@ -72,16 +42,6 @@ enum Deed {
     ContinueScheduler,
     KillScheduler,
     StartScheduler,
-}
-
-/// Where the scheduler keeps its snapshots. Removed with the run.
-struct SnapshotFile(PathBuf);
-
-impl Drop for SnapshotFile {
-    fn drop(&mut self) {
-        // It may not have been written yet.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 struct Driver<'a> {
@@ -107,7 +67,7 @@ struct Driver<'a> {
 pub fn run(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<History, Failure> {
     // One pipe for each host, and some more for its start, for the scheduler and for the driver itself.
     system::allow_open_files(plan.hosts.len() as u64 + 64)?;
-    let snapshot = SnapshotFile(std::env::temp_dir().join(format!("hostwheel-fleet-{}.snapshot", std::process::id())));
+    let snapshot = SnapshotFile::new("fleet");
     let (scheduler, told) = start_scheduler(plan, &snapshot, 0)?;
     let mut driver = Driver {
         plan,
@@ -140,7 +100,7 @@ fn start_scheduler(
     let args = [
         plan.grace.as_millis().to_string(),
         port.to_string(),
-        snapshot.0.to_string_lossy().into_owned(),
+        snapshot.path().to_string_lossy().into_owned(),
         plan.brake.to_string(),
     ];
     let mut scheduler = Process::start(scheduler::ROLE, &args, Stdio::piped())?;

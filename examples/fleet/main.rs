@@ -25,26 +25,14 @@ mod plot;
 mod report;
 mod scheduler;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Parser;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use crate::common::host;
-use crate::driver::Failure;
+use crate::common::program::{self, Failure};
 use crate::plan::{Fate, INTERVAL_MS, Plan, SHORTEST_RUN, SMALLEST_FLEET};
-
-/// The exit code of a run in which a promise was broken.
-const BROKEN: u8 = 1;
-/// The exit code of a run that came to no result.
-const NO_RESULT: u8 = 2;
-/// What a shell reports of a process that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Runs a fleet of real processes against a scheduler on hostwheel, makes hosts fail in every way, and reports how soon
 /// and how rightly the scheduler knew.
@@ -90,33 +78,20 @@ fn main() -> ExitCode {
         Some(scheduler::ROLE) => return scheduler::main(&args[1..]),
         _ => {}
     }
-    let options = Options::parse();
-    match run(&options) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(BROKEN),
-        Err(failure) => {
-            eprintln!("fleet: {failure}");
-            ExitCode::from(if matches!(failure, Failure::Interrupted) { INTERRUPTED } else { NO_RESULT })
-        }
-    }
+    program::exit_code("fleet", run(&Options::parse()))
 }
 
 /// The whole demonstration; whether every promise was kept.
 fn run(options: &Options) -> Result<bool, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The first one asks; whoever is too impatient to wait for the answer repeats it.
-        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&interrupted))?;
-        flag::register(signal, Arc::clone(&interrupted))?;
-    }
-    let seed = options.seed.unwrap_or_else(fresh_seed);
+    let interrupted = program::interrupted()?;
+    let seed = options.seed.unwrap_or_else(program::fresh_seed);
     let grace = Duration::from_millis((options.grace * 1000.0).round() as u64);
     let plan = Plan::draw(options.hosts, Duration::from_secs(options.seconds), grace, options.brake, seed);
     introduce(&plan, seed);
     let history = driver::run(&plan, &interrupted)?;
     let verdict = judge::judge(&plan, &history);
     report::print(&plan, &history, &verdict);
-    let path = target_directory().join("fleet.svg");
+    let path = program::target_directory().join("fleet.svg");
     plot::draw(&path, &plan, &history, &verdict)
         .map_err(|e| Failure::Broken(format!("cannot draw {}: {e}", path.display())))?;
     println!("\nThe plot is in {}", path.display());
@@ -161,19 +136,4 @@ fn introduce(plan: &Plan, seed: u64) {
         );
     }
     println!("The plan is that of --seed {seed}.\n");
-}
-
-/// A seed that differs from run to run, short enough to be typed.
-fn fresh_seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::from(now.subsec_micros())
-}
-
-/// Where cargo puts what it builds: this executable is in `<target>/<profile>/examples`.
-fn target_directory() -> PathBuf {
-    let executable = std::env::current_exe().unwrap_or_default();
-    match executable.ancestors().nth(3) {
-        Some(target) if target.join("CACHEDIR.TAG").exists() => target.to_path_buf(),
-        _ => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
-    }
 }

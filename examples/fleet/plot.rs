@@ -8,11 +8,12 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::common::times::show;
 use crate::history::History;
 use crate::judge::{Detection, Verdict};
 use crate::observation::Count;
 use crate::plan::{INTERVAL_MS, Plan, leaves_after};
-use crate::report::{SCAN_EVERY, show};
+use crate::report::SCAN_EVERY;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
+use crate::common::times::{Times, show};
 use crate::history::History;
 use crate::judge::{Breach, Promise, Tally, Verdict};
 use crate::observation::RESTORED;
@@ -79,17 +78,22 @@ fn print_detection(verdict: &Verdict) {
     }
     let leaves = format!("Finding {} dead hosts", verdict.detections.len());
     println!("\n{leaves:<40}{:>10}{:>12}{:>12}", "p50", "p99", "max");
-    silence.print("from the last announce to the leave");
-    scan_silence.print("  a scan every 300 s would need");
-    lateness.print("from the moment it was due");
-    if !lateness_in_stop.0.is_empty() {
-        lateness_in_stop.print(&format!("  {} due in the stop, found after it", lateness_in_stop.0.len()));
+    print_times("from the last announce to the leave", &silence);
+    print_times("  a scan every 300 s would need", &scan_silence);
+    print_times("from the moment it was due", &lateness);
+    if !lateness_in_stop.count() == 0 {
+        print_times(&format!("  {} due in the stop, found after it", lateness_in_stop.count()), &lateness_in_stop);
     }
-    scan_lateness.print("  a scan every 300 s would need");
+    print_times("  a scan every 300 s would need", &scan_lateness);
     let held = verdict.detections.iter().filter(|found| !found.held.is_zero());
     if let Some(longest) = held.clone().map(|found| found.held).max() {
         println!("  of them {} held back by the brake, up to {}", held.count(), show(longest));
     }
+}
+
+fn print_times(name: &str, times: &Times) {
+    let [median, most, greatest] = times.tell();
+    println!("  {name:<38}{median:>10}{most:>12}{greatest:>12}");
 }
 
 fn print_account(plan: &Plan, history: &History, verdict: &Verdict) {
@@ -117,33 +121,4 @@ fn print_account(plan: &Plan, history: &History, verdict: &Verdict) {
     row("margin of the coarse clock", show(Duration::from_nanos(stats.margin_ns)));
     row("greatest lateness by its own count", show(Duration::from_nanos(stats.lateness_max_ns)));
     row("work of its thread", format!("{} wake-ups, {} looks at a host", stats.wake_ups, stats.visits));
-}
-
-/// Times, and their percentiles.
-struct Times(Histogram<u64>);
-
-impl Times {
-    fn new() -> Times {
-        // Microseconds, up to a quarter of an hour. The bounds are valid, and whatever lies outside is saturated.
-        Times(Histogram::new_with_bounds(1, 900_000_000, 4).expect("the bounds are constants"))
-    }
-
-    fn note(&mut self, time: Duration) {
-        self.0.saturating_record(time.as_micros() as u64);
-    }
-
-    fn print(&self, name: &str) {
-        let at = |quantile| show(Duration::from_micros(self.0.value_at_quantile(quantile)));
-        println!("  {name:<38}{:>10}{:>12}{:>12}", at(0.5), at(0.99), at(1.0));
-    }
-}
-
-/// A duration with a unit that suits it.
-pub fn show(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    match seconds {
-        100.0.. => format!("{seconds:.0} s"),
-        1.0.. => format!("{seconds:.2} s"),
-        _ => format!("{:.1} ms", seconds * 1e3),
-    }
 }

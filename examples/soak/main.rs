@@ -17,8 +17,12 @@ mod book;
 mod calendar;
 mod flap;
 mod fleet;
+#[path = "../common/footprint.rs"]
+mod footprint;
 mod handles;
 mod plan;
+#[path = "../common/program.rs"]
+mod program;
 mod promises;
 mod report;
 mod samples;
@@ -29,22 +33,13 @@ mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
+use crate::program::Failure;
 use crate::report::Outcome;
-
-/// The exit code of a run in which a promise was broken.
-const BROKEN: u8 = 1;
-/// The exit code of a run that came to no result.
-const NO_RESULT: u8 = 2;
-/// What a shell reports of a process that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Soaks hostwheel on the real clock and judges it. Ctrl-C ends a run early, with what it has shown so far.
 #[derive(Parser)]
@@ -82,41 +77,26 @@ impl Common {
     }
 
     fn csv(&self) -> PathBuf {
-        self.csv.clone().unwrap_or_else(|| target_directory().join("soak.csv"))
+        self.csv.clone().unwrap_or_else(|| program::target_directory().join("soak.csv"))
     }
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The first one asks; whoever is too impatient to wait for the answer repeats it.
-        let twice = flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&interrupted));
-        if let Err(e) = twice.and_then(|_| flag::register(signal, Arc::clone(&interrupted))) {
-            eprintln!("soak: {e}");
-            return ExitCode::from(NO_RESULT);
-        }
-    }
+    program::exit_code("soak", run(&Options::parse()))
+}
+
+/// The whole run; whether every promise was kept.
+fn run(options: &Options) -> Result<bool, Failure> {
+    let interrupted = program::interrupted()?;
     let outcome = match &options.campaign {
         Campaign::Soak(options) => soak::run(options, &interrupted),
         Campaign::Flap(options) => flap::run(options, &interrupted),
     };
-    match outcome {
-        Ok(Outcome::Good) => ExitCode::SUCCESS,
-        Ok(Outcome::Broken) => ExitCode::from(BROKEN),
-        Ok(Outcome::NoResult) => ExitCode::from(NO_RESULT),
-        Err(e) => {
-            eprintln!("soak: {e}");
-            ExitCode::from(NO_RESULT)
-        }
-    }
-}
-
-/// Where cargo puts what it builds: this executable is in `<target>/<profile>/examples`.
-fn target_directory() -> PathBuf {
-    let executable = std::env::current_exe().unwrap_or_default();
-    match executable.ancestors().nth(3) {
-        Some(target) if target.join("CACHEDIR.TAG").exists() => target.to_path_buf(),
-        _ => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
+    match outcome.map_err(|e| Failure::Broken(e.to_string()))? {
+        Outcome::Good => Ok(true),
+        Outcome::Broken => Ok(false),
+        // Relaxed: it says no more than what it is.
+        Outcome::NoResult if interrupted.load(Ordering::Relaxed) => Err(Failure::Interrupted),
+        Outcome::NoResult => Err(Failure::Broken("no result".to_owned())),
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use crate::footprint::Footprint;
 use crate::subject::Subject;
-use crate::system::Footprint;
 
 /// The fewest samples that show whether anything is flat.
 pub const FEWEST: usize = 8;

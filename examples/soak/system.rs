@@ -1,7 +1,6 @@
 //! The few things that the soak wants from Linux and that the standard library does not offer.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::{fs, io};
 
 fn read(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -18,30 +17,6 @@ pub fn monotonic_ns() -> u64 {
 /// How far the coarse clock is behind `monotonic_ns`, read just before: no later reading of it is further behind that.
 pub fn coarse_lag_ns(monotonic_ns: u64) -> u64 {
     monotonic_ns.saturating_sub(read(libc::CLOCK_MONOTONIC_COARSE))
-}
-
-/// What this process takes of the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Footprint {
-    /// Memory that is resident.
-    pub rss_kib: u64,
-    pub descriptors: u64,
-    pub threads: u64,
-}
-
-impl Footprint {
-    /// As it is at this moment.
-    pub fn now() -> io::Result<Footprint> {
-        let status = fs::read_to_string("/proc/self/status")?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse().ok());
-            number.ok_or_else(|| io::Error::other(format!("/proc/self/status says nothing of {name}")))
-        };
-        // One of them is the folder that is being read, each time.
-        let descriptors = fs::read_dir("/proc/self/fd")?.count() as u64;
-        Ok(Footprint { rss_kib: field("VmRSS:")?, descriptors, threads: field("Threads:")? })
-    }
 }
 
 /// Waits until the descriptor can be read, or a tenth of a second has passed.
