@@ -107,7 +107,7 @@ pub fn run(options: &Options, interrupted: &Arc<AtomicBool>) -> Result<Outcome, 
     subject.end(&tally);
     println!("\nThe samples are in {}", csv.display());
     sampled?;
-    Ok(report::judge(&sampler, &["flap"], &breaches, !interrupted.load(Ordering::Relaxed)))
+    Ok(report::judge(&sampler, &["flap"], &breaches, !common.untimed, !interrupted.load(Ordering::Relaxed)))
 }
 
 /// One thread's ids.

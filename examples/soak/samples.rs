@@ -142,6 +142,11 @@ impl Flatness {
     pub fn is_flat(&self) -> bool {
         self.last <= self.allowed
     }
+
+    /// Whether it is a time, which depends on what else the machine does.
+    pub fn is_time(&self) -> bool {
+        self.unit == "us"
+    }
 }
 
 /// What is flat and what is not; `None` if there are too few samples to say.

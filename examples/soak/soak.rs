@@ -104,7 +104,7 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Outcome, Box<d
         csv.display()
     );
     sampled?;
-    Ok(report::judge(&sampler, &names, &breaches, !interrupted.load(Ordering::Relaxed)))
+    Ok(report::judge(&sampler, &names, &breaches, !options.common.untimed, !interrupted.load(Ordering::Relaxed)))
 }
 
 fn terms(options: &Options, name: &'static str, delivery: Delivery) -> Terms {
