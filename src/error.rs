@@ -359,4 +359,23 @@ mod tests {
         let config = ConfigError { field: "grace", problem: "must be at most 24 days" };
         assert_eq!(OpenError::from(config).to_string(), "config: grace must be at most 24 days");
     }
+
+    #[test]
+    fn an_error_of_the_system_is_the_source_of_ours() {
+        use std::error::Error;
+        let os = || io::Error::from_raw_os_error(28);
+        let said = os().to_string();
+        let ours: [Box<dyn Error>; 4] = [
+            Box::new(OpenError::Os(os())),
+            Box::new(SnapshotError::Io { step: "sync the temporary file", error: os() }),
+            Box::new(SnapshotError::NotDurable(os())),
+            Box::new(RestoreError::Io(os())),
+        ];
+        for error in ours {
+            assert_eq!(error.source().map(ToString::to_string), Some(said.clone()), "{error}");
+        }
+        let config = ConfigError { field: "grace", problem: "must be at most 24 days" };
+        assert_eq!(OpenError::Config(config.clone()).source().map(ToString::to_string), Some(config.to_string()));
+        assert!(RestoreError::Torn.source().is_none());
+    }
 }

@@ -313,6 +313,32 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_and_reason_has_words_of_its_own() {
+        let suspect = Event { kind: EventKind::Suspect, now: EPOCH + 7000, lateness_ns: 0, ..leave() };
+        assert_eq!(
+            suspect.to_string(),
+            "suspect: host node-7 (0x100000003) not heard for 2s, announced every 1s; \
+             last seen at 5s, deadline 7s, now 7s, late by 0ns"
+        );
+        let recovered = Event { kind: EventKind::Recovered, ..leave() };
+        assert_eq!(
+            format!("{recovered:?}"),
+            "Event(recovered: host node-7 (0x100000003) was heard again; last seen at 5s, deadline 7s, now 8.001s)"
+        );
+        let lost = Event { reason: Reason::Backstop, cadence: Cadence::NONE, held: 500, ..leave() };
+        let lost = lost.to_string();
+        assert!(lost.contains("announced no interval (host TTL), found by the back-stop;"), "{lost}");
+        assert!(lost.ends_with("late by 1ms, held back for 500ms"), "{lost}");
+    }
+
+    #[test]
+    fn an_id_is_its_bytes_to_a_map() {
+        let hosts = std::collections::HashMap::from([(HostId::new(b"node-7"), 7)]);
+        assert_eq!(hosts.get(&b"node-7"[..]), Some(&7));
+        assert_eq!(format!("{hosts:?}"), "{\"node-7\": 7}");
+    }
+
+    #[test]
     fn ids_of_any_bytes_are_shown_on_one_line() {
         assert_eq!(HostId::new(b"a\nb\xff\0").to_string(), "a\\nb\\xff\\u{0}");
     }

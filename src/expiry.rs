@@ -404,3 +404,37 @@ impl AsFd for Events {
         self.signal.0.as_fd()
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use crate::pause::{Point, at};
+    use crate::{AnnounceError, Config, Event, HostWheel, RenewError, Verdict};
+
+    /// A panic in the wheel's own code, on its thread: nobody watches any more, so nothing may be accepted any more.
+    #[test]
+    fn a_panic_of_our_own_closes_the_wheel_and_can_be_told() {
+        let ms = Duration::from_millis;
+        let config = Config { min_interval: ms(20), grace: Duration::ZERO, ..Config::default() };
+        let wheel = HostWheel::start(config, |_: &Event| {
+            // When the host that leaves is freed, which is not in the callback any more.
+            at(Point::Freed, || panic!("planted"));
+            Verdict::Done
+        })
+        .unwrap();
+        let other = wheel.announce("lives on", ms(60_000)).unwrap().handle;
+        wheel.announce("leaves", ms(20)).unwrap();
+        let start = Instant::now();
+        while !wheel.is_poisoned() {
+            assert!(start.elapsed() < Duration::from_secs(60), "the panic did not happen");
+            std::thread::sleep(ms(1));
+        }
+        assert_eq!(wheel.announce("new", ms(1000)).map(|announced| announced.outcome), Err(AnnounceError::Closed));
+        assert_eq!(wheel.renew(other), Err(RenewError::Closed));
+        assert_eq!(wheel.find("lives on"), Ok(other), "what is known can still be read");
+        wheel.close(Duration::from_secs(60)).unwrap();
+        assert!(wheel.is_poisoned());
+        assert!(format!("{wheel:?}").starts_with("HostWheel { live: 1, now: "), "{wheel:?}");
+    }
+}

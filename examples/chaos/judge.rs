@@ -20,6 +20,9 @@ use crate::scheduler;
 /// How long a datagram may be in the socket before it counts as one that the consumer had to know of.
 const READING_NS: u64 = 50_000_000;
 
+/// How long after it is in the socket the relay has noted a datagram.
+const NOTED_NS: u64 = 1_000_000;
+
 /// How far the coarse clock may be behind: as far as the library raises its margin. That clock advances with the kernel's tick,
 /// and a machine that starves its kernel has no bound; so with it a stamp may be early by what exceeds every lag seen before.
 const COARSE_LAG_NS: u64 = 50_000_000;
@@ -434,10 +437,10 @@ impl Court<'_> {
     fn detection(&self, last: &Heard, leave: &Event) -> Detection {
         let deeds = self.history.deeds.get(&(leave.host as u32)).map_or(&[][..], Vec::as_slice);
         let deed = deeds.iter().rfind(|deed| deed.at_ns < leave.at_ns && deed.kind != DeedKind::Back);
-        // What came before its last announce but one explains nothing. That one may have waited in the socket of a scheduler
-        // that was stopped, or have gone to an earlier one.
+        // What came before its last announce but one explains nothing. That announce may have waited in the socket of a scheduler
+        // that was stopped, or have gone to an earlier one; and its passage may be noted right after it was read.
         let passages = self.ledger.get(&leave.host).map_or(&[][..], Vec::as_slice);
-        let sent = passages.iter().rfind(|passage| !passage.dropped && passage.at_ns < leave.at_ns);
+        let sent = passages.iter().rfind(|passage| !passage.dropped && passage.at_ns <= last.at_ns + NOTED_NS);
         let heard_ns = sent.map_or(last.at_ns, |passage| passage.at_ns);
         let earliest = heard_ns.saturating_sub((last.interval_ms + 1000) * 1_000_000);
         let lost = passages.iter().find(|passage| passage.dropped && (heard_ns..leave.at_ns).contains(&passage.at_ns));
