@@ -66,7 +66,8 @@ pub struct Stats {
     pub wake_ups: u64,
     /// Leaves at most as late as [`LATENESS_BOUNDS_MS`] says (cumulative), counted at their first hand-out.
     pub lateness: [u64; LATENESS_BOUNDS_MS.len()],
-    /// Sum of all leaves' lateness. Here and in the counts the time in which a guard held a leave back is left out.
+    /// Sum of all leaves' lateness. Here and in the counts the time in which a guard held a leave back is left out; that in
+    /// which a consumer that drains left the queue full, or the host's suspect event in it, is not.
     pub lateness_sum: Duration,
     /// The greatest lateness of a leave.
     pub lateness_max: Duration,
