@@ -86,6 +86,10 @@ fn run(options: &Options) -> Result<bool, Failure> {
     let history = driver::run(&plan, &interrupted)?;
     let verdict = judge::judge(&history, plan.intervals.len());
     report::print(&history, &verdict);
+    let path = program::target_directory().join("chaos.csv");
+    report::write_samples(&path, &history)
+        .map_err(|e| Failure::Broken(format!("cannot write {}: {e}", path.display())))?;
+    println!("\nThe samples are in {}", path.display());
     report::print_judgement(&verdict, seed);
     Ok(verdict.breaches.is_empty())
 }

@@ -1,6 +1,9 @@
 //! The report at the end of a run.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::common::times::{Times, show};
@@ -136,6 +139,27 @@ fn print_memory(history: &History) {
             show(Duration::from_micros(last.lateness_max_us)),
         );
     }
+}
+
+/// Writes what the schedulers took of the machine over time, a line for each sample.
+pub fn write_samples(path: &Path, history: &History) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    writeln!(
+        file,
+        "seconds,scheduler,rss_kib,descriptors,threads,live,suspect,outstanding,waiting,away_ms,lateness_max_us"
+    )?;
+    for (number, epoch) in history.epochs.iter().enumerate() {
+        for sample in &epoch.samples {
+            let seconds = sample.before_ns.saturating_sub(history.started_ns) as f64 / 1e9;
+            let Sample { resident_kib, descriptors, threads, live, suspect, outstanding, waiting, .. } = sample;
+            write!(
+                file,
+                "{seconds:.1},{number},{resident_kib},{descriptors},{threads},{live},{suspect},{outstanding},{waiting}"
+            )?;
+            writeln!(file, ",{},{}", sample.away_ms, sample.lateness_max_us)?;
+        }
+    }
+    file.flush()
 }
 
 /// Prints the judgement: one line if all is well, otherwise each broken promise and where it was broken.

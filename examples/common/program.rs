@@ -78,7 +78,6 @@ pub fn fresh_seed() -> u64 {
 }
 
 /// Where cargo puts what it builds: this executable is in `<target>/<profile>/examples`.
-#[allow(dead_code, reason = "not every example writes files")]
 pub fn target_directory() -> PathBuf {
     let executable = std::env::current_exe().unwrap_or_default();
     match executable.ancestors().nth(3) {
