@@ -551,7 +551,11 @@ unsafe extern "C" fn on_host(ctx: *mut c_void, host: *const hostwheel_host_t) ->
     // SAFETY: the host's id, as long as it says.
     let id = unsafe { std::slice::from_raw_parts(host.id, host.id_len) };
     {
-        let ledger = walk.wheel.ledger();
+        let mut ledger = walk.wheel.ledger();
+        if !walk.wheel.manual {
+            // A callback on the wheel's thread may have announced it, and not have come to write that down.
+            ledger.register(host.user_data, host.handle);
+        }
         ledger.check(host.handle, host.user_data, Some(id));
         assert!(!walk.wheel.manual || ledger.fate(host.handle) == Some(Fate::Owned));
     }
