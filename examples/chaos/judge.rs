@@ -30,6 +30,9 @@ const COARSE_LAG_NS: u64 = 50_000_000;
 /// From then on an overdue host is lost, if nothing holds it back.
 const LOST_NS: u64 = 1_000_000_000;
 
+/// A host that was known for so many samples, each a tenth of a second in which the scheduler ran, is in a snapshot.
+const SNAPSHOT_SAMPLES: usize = 30;
+
 /// How much an epoch's memory may grow from its second quarter to its last, and the shortest epoch that tells.
 const GROWTH_KIB: u64 = 1024;
 const TELLING_EPOCH_NS: u64 = 20_000_000_000;
@@ -206,6 +209,7 @@ impl Court<'_> {
             self.judge_announces(life, verdict);
             self.judge_leaves(life, verdict);
             self.judge_end(life, verdict);
+            self.judge_restart(life, verdict);
         }
     }
 
@@ -317,11 +321,8 @@ impl Court<'_> {
             }
             let due = self.leaves_at(heard, heard.last_seen_wheel);
             if heard.leaves_at_wheel != due {
-                accuse(
-                    verdict,
-                    Promise::NeverEarly,
-                    format!("leaves at {}, by the rules at {due}", heard.leaves_at_wheel),
-                );
+                let what = format!("leaves at {}, by the rules at {due}", heard.leaves_at_wheel);
+                accuse(verdict, Promise::NeverEarly, what);
             }
         }
         for pair in life.heard.windows(2) {
@@ -431,6 +432,25 @@ impl Court<'_> {
         if owed && (self.epoch.ended_ns.is_some() || self.is_unheld(due, sample.at_wheel, sample.after_ns)) {
             let what = format!("no leave {:.3} s after it was due", seconds(sample.at_wheel - due));
             verdict.accuse(Promise::NeverLost, self.about(last.host, life.handle, &what));
+        }
+    }
+
+    /// Who was known well before the scheduler was killed is restored by the next one, with an interval and a grace to be heard.
+    fn judge_restart(&self, life: &Life, verdict: &mut Verdict) {
+        let (first, last) = (life.heard[0], life.heard[life.heard.len() - 1]);
+        let interval_ns = first.interval_ms * 1_000_000;
+        let least = first.at_wheel + self.leaves_at(first, 0) - interval_ns;
+        if first.outcome == RESTORED && (1..least).contains(&first.leaves_at_wheel) {
+            let what = format!("restored at {}, leaves at {}", first.at_wheel, first.leaves_at_wheel);
+            verdict.accuse(Promise::NeverEarly, self.about(first.host, life.handle, &what));
+        }
+        let Some(next) = self.history.epochs.get(self.number + 1) else { return };
+        let known =
+            self.epoch.samples.iter().rev().nth(SNAPSHOT_SAMPLES).is_some_and(|then| first.at_ns < then.before_ns);
+        let alive = life.leaves.is_empty() && life.left.is_empty();
+        if known && alive && !next.restored.iter().any(|restored| restored.host == last.host) {
+            let what = "known long before the scheduler was killed, and not restored";
+            verdict.accuse(Promise::NeverLost, self.about(last.host, life.handle, what));
         }
     }
 

@@ -136,6 +136,29 @@ fn a_missing_leave_is_found_at_the_end_and_in_the_middle() {
 }
 
 #[test]
+fn a_host_that_no_snapshot_brings_back_is_found_and_one_that_gets_no_time() {
+    let restart = |hosts: &[u64], leaves_at_ms: u64| {
+        broken(|h| {
+            let restored = hosts.iter().map(|host| Heard {
+                host: *host,
+                incarnation: 1,
+                interval_ms: 500,
+                handle: 99,
+                outcome: RESTORED,
+                leaves_at_wheel: leaves_at_ms * MS,
+                ..Heard::default()
+            });
+            let next = Epoch { drained: true, restored: restored.collect(), ..Epoch::default() };
+            (epoch(h).ended_ns, h.running) = (None, Vec::new());
+            h.epochs.push(next);
+        })
+    };
+    assert_eq!(restart(&[8], 1000), []);
+    assert_eq!(restart(&[8], 999), [Promise::NeverEarly]);
+    assert_eq!(restart(&[], 1000), [Promise::NeverLost]);
+}
+
+#[test]
 fn a_second_leave_is_found_and_so_is_a_retry_that_comes_early() {
     let second = |answer, retry_after_ms, ms| {
         broken(|h| {
