@@ -8,13 +8,24 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hostwheel/hostwheel/ffi/go"
 )
+
+var fuzzed atomic.Int64
+
+// collect has the native wheels of earlier runs freed now and then: the collector does not see how much memory they hold.
+func collect() {
+	if fuzzed.Add(1)%256 == 0 {
+		runtime.GC()
+	}
+}
 
 // fuzzedBackends are found once: to ask costs a wheel.
 var fuzzedBackends = sync.OnceValue(func() []hostwheel.Backend { return backends(new(testing.T)) })
@@ -175,6 +186,7 @@ func FuzzIDs(f *testing.F) {
 	f.Add([]byte("\x0a\x03abc\xff\x08\x0b\x03abc\x80\x09\x08\x0a\x02xy\xff\x07"))
 	f.Add([]byte("\x00\xff\x00\xfe\x00\x00\x00\xc9abc\x08\x00\xfe\x00\xff\xff\x08"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		collect()
 		for _, backend := range fuzzedBackends() {
 			c := manual(backend)
 			c.MaxHosts = 1 << 16
@@ -199,6 +211,7 @@ func FuzzTraces(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		collect()
 		trace := hostwheel.ReadFuzzTrace(text)
 		if trace == nil {
 			return
