@@ -40,14 +40,14 @@ use crate::program::Failure;
 #[command(name = "scale")]
 struct Options {
     /// How many hosts each fleet has
-    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000],
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000],
           value_parser = clap::value_parser!(u32).range(1000..=100_000_000))]
     hosts: Vec<u32>,
-    /// How long each fleet is watched in its steady state, at most an interval
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    /// How long each fleet is watched in its steady state, at most an interval. In 66 s there is exactly one burst of looks
+    #[arg(long, default_value_t = 22, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
     /// Seconds between two announces of a host
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(20..=86_400))]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(66..=86_400))]
     interval: u64,
     /// Bytes of a host's id
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(16..=1024))]

@@ -8,6 +8,7 @@ use crate::bounds::{LATE_AT_MOST, Verdict, checks};
 use crate::fleet::ONE_DIES_OF;
 use crate::load::Speed;
 use crate::run::{Figures, Lateness};
+use crate::schedule::SLOT_NS;
 use crate::steady::Steady;
 
 /// Says what is going to happen, and on what machine.
@@ -15,8 +16,10 @@ pub fn introduce(options: &Options) {
     let Options { seconds, interval, id_length, seed, .. } = options;
     println!(
         "Each fleet registers with ids of {id_length} bytes, announces itself at full speed, and then every {interval} s, while one\n\
-         host of {ONE_DIES_OF} dies; that is watched for {seconds} s. Hosts register with an age, so that the thread looks at them\n\
-         as it does after hours: once in each interval, spread evenly. The plan is that of --seed {seed}."
+         host of {ONE_DIES_OF} dies; that is watched for {seconds} s. Hosts register with an age, so that the thread works as it does\n\
+         after hours: it looks at each host once in an interval, in bursts, one in {:.1} s; a shorter watch has one of these, and so\n\
+         more than its share of the work. The plan is that of --seed {seed}.",
+        SLOT_NS as f64 / 1e9
     );
     let word = |path| read_to_string(path).unwrap_or_default().trim().to_owned();
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
@@ -92,11 +95,12 @@ pub fn print(figures: &Figures) {
     row(
         "its steps",
         format!(
-            "{}, of which {} over {}, the longest {}; before the window, at full speed too, {}",
+            "{}, of which {} over {}, the longest {} (while all register {}, until the window {})",
             steady.steps,
             steady.longer_than(LATE_AT_MOST),
             ms(LATE_AT_MOST),
             steady.longest_words(),
+            ms(figures.longest_registering),
             ms(figures.longest_before)
         ),
     );

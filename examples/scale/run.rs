@@ -16,7 +16,7 @@ use crate::footprint::Footprint;
 use crate::leaves;
 use crate::load::{self, Load};
 use crate::program::Failure;
-use crate::schedule::{Schedule, setup_ns};
+use crate::schedule::{SLOT_NS, Schedule};
 use crate::steady::{self, Living, Steady};
 use crate::system::{monotonic_ns, return_memory};
 
@@ -42,7 +42,8 @@ pub struct Figures {
     pub slowest_batch: Duration,
     /// Resident, index included.
     pub bytes_per_host: f64,
-    /// The longest step until the window began: in it the thread shares the machine with full speed.
+    /// The longest step until all had registered, and until the window began: there the thread shares the machine.
+    pub longest_registering: Duration,
     pub longest_before: Duration,
     pub load: Load,
     pub steady: Steady,
@@ -75,21 +76,19 @@ fn measured(terms: &Terms, bar: &ProgressBar, interrupted: &AtomicBool) -> Resul
     let fleet = Fleet::new(terms.hosts, terms.seed, terms.interval, terms.id_length);
     let (hosts, grace) = (fleet.hosts() as u64, Config::default().grace.min(terms.interval));
     let ns = |time: Duration| time.as_nanos() as u64;
-    let setup = Duration::from_nanos(setup_ns(hosts, ns(grace)));
-    if setup > terms.interval {
-        return Err(format!("{hosts} hosts need an interval of {} s at least", setup.as_secs() + 1).into());
-    }
-    // A pass of the back-stop in the time before the window, and so the next one from its beginning on: more often than with
-    // the default of 5 minutes, of which a short window would see nothing.
-    let backstop = setup.min(Config::default().backstop);
+    // It begins before the window, and comes more often than with the default of 5 minutes, of which a short window would
+    // see nothing.
+    let backstop = Duration::from_nanos(SLOT_NS / 2);
     let config = Config { backstop, max_hosts: fleet.hosts() + (1 << 16), ..Config::default() };
     let room = vec![u64::MAX; fleet.order.len()];
     let resident = Footprint::now()?.rss_kib;
     let (wheel, leaves) = leaves::open(config, grace, 2 * fleet.doomed.len()).map_err(|e| e.to_string())?;
-    let schedule = {
-        let (interval_ns, window_ns) = (ns(terms.interval), ns(terms.window));
-        Schedule::new(monotonic_ns(), interval_ns, ns(grace), window_ns, hosts, fleet.order.len() as u64)
-    };
+    let opened_ns = monotonic_ns();
+    let (interval_ns, window_ns, living) = (ns(terms.interval), ns(terms.window), fleet.order.len() as u64);
+    let schedule = Schedule::new(opened_ns, interval_ns, ns(grace), window_ns, hosts, living);
+    if !schedule.is_possible(opened_ns) {
+        return Err(format!("an interval of {} s is too short for {hosts} hosts", terms.interval.as_secs()).into());
+    }
     bar.set_length(hosts);
     bar.set_message("register");
     let registered = fleet.register(&wheel, &schedule, room, |done| bar.set_position(done as u64));
@@ -98,6 +97,7 @@ fn measured(terms: &Terms, bar: &ProgressBar, interrupted: &AtomicBool) -> Resul
     if monotonic_ns() > schedule.register_by_ns() {
         return Err(format!("{hosts} hosts did not register in the time planned for that: is the machine busy?").into());
     }
+    let longest_registering = wheel.stats().longest_step;
     let more_kib = Footprint::now()?.rss_kib.saturating_sub(resident);
     let Registered { doomed, spent: registering, slowest: slowest_batch, .. } = &registered;
     let mut living = Living::new(registered.handles(), &schedule);
@@ -138,6 +138,7 @@ fn measured(terms: &Terms, bar: &ProgressBar, interrupted: &AtomicBool) -> Resul
         registering: *registering,
         slowest_batch: *slowest_batch,
         bytes_per_host: more_kib as f64 * 1024.0 / hosts as f64,
+        longest_registering,
         longest_before,
         load,
         made: lateness(measured.iter().map(|leave| leave.lateness_ns)),
