@@ -7,9 +7,9 @@ use crate::Options;
 use crate::bounds::{LATE_AT_MOST, Verdict, checks};
 use crate::fleet::ONE_DIES_OF;
 use crate::load::Speed;
-use crate::run::{Figures, Lateness};
+use crate::run::Figures;
 use crate::schedule::SLOT_NS;
-use crate::steady::Steady;
+use crate::steady::{Lateness, Steady};
 
 /// Says what is going to happen, and on what machine.
 pub fn introduce(options: &Options) {
@@ -112,9 +112,13 @@ pub fn print(figures: &Figures) {
     late("  event.lateness()", &figures.made);
     late("  callback", &figures.called);
     late("  after the last announce", &figures.truly);
+    if let Some(overslept) = &steady.overslept {
+        late("  sleeps of the announcer", overslept);
+    }
     println!(
-        "    Of {} leaves, and {} more outside of the window. The first two rows count from the record's own deadline and grace,\n    \
-         which contain the margin of the coarse clock, {}; the last row from the true last announce, TTL and grace.",
+        "    Of {} leaves, and {} more outside of the window. The first two rows count from the record's own deadline and\n    \
+         grace, which contain the margin of the coarse clock, {}; the third from the true last announce, TTL and grace.\n    \
+         The last row is what the machine does to a thread that only sleeps.",
         figures.called.len(),
         figures.outside,
         ms(figures.margin)
@@ -139,7 +143,7 @@ pub fn print(figures: &Figures) {
 /// Prints one table for all fleets, and what was met and missed.
 pub fn summarise(fleets: &[Figures]) {
     type Cell = fn(&Figures) -> String;
-    let rows: [(&str, Cell); 14] = [
+    let rows: [(&str, Cell); 15] = [
         ("register, ns", |f| format!("{:.0}", f.registering.as_nanos() as f64 / f64::from(f.hosts))),
         ("bytes a host", |f| format!("{:.0}", f.bytes_per_host)),
         ("renew, ns", |f| format!("{:.1}", f.load.renew.one())),
@@ -152,6 +156,10 @@ pub fn summarise(fleets: &[Figures]) {
         ("wake-ups a second", |f| format!("{:.0}", per_second(f.steady.wake_ups, &f.steady))),
         ("thread, % of one processor", |f| format!("{:.2}", share(&f.steady) * 100.0)),
         ("longest step", |f| f.steady.longest_words()),
+        ("a sleep late, p99.9/max, ms", |f| {
+            let [.., p999, max] = f.steady.overslept.as_ref().map(quantiles).unwrap_or_default();
+            format!("{p999}/{max}")
+        }),
         ("callback late, p50/p99, ms", |f| {
             let [p50, p99, ..] = quantiles(&f.called);
             format!("{p50}/{p99}")

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use hostwheel::{Config, HostWheel};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -17,7 +16,7 @@ use crate::leaves;
 use crate::load::{self, Load};
 use crate::program::Failure;
 use crate::schedule::{SLOT_NS, Schedule};
-use crate::steady::{self, Living, Steady};
+use crate::steady::{self, Lateness, Living, Steady};
 use crate::system::{monotonic_ns, return_memory};
 
 /// How long the thread may take to look at all hosts that have registered.
@@ -31,9 +30,6 @@ pub struct Terms {
     pub window: Duration,
     pub id_length: usize,
 }
-
-/// How late leaves were, in nanoseconds.
-pub type Lateness = Histogram<u64>;
 
 /// What was measured of one fleet.
 pub struct Figures {
@@ -141,9 +137,9 @@ fn measured(terms: &Terms, bar: &ProgressBar, interrupted: &AtomicBool) -> Resul
         longest_registering,
         longest_before,
         load,
-        made: lateness(measured.iter().map(|leave| leave.lateness_ns)),
-        called: lateness(measured.iter().map(|leave| leave.called_after_ns)),
-        truly: lateness(measured.iter().map(|leave| leave.at_ns.saturating_sub(due_ns(leave.host)))),
+        made: noted(measured.iter().map(|leave| leave.lateness_ns)),
+        called: noted(measured.iter().map(|leave| leave.called_after_ns)),
+        truly: noted(measured.iter().map(|leave| leave.at_ns.saturating_sub(due_ns(leave.host)))),
         margin: stats.margin,
         outside: judgement.right.len() - measured.len(),
         steady,
@@ -163,9 +159,8 @@ fn take_over(wheel: &Arc<HostWheel>, hosts: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn lateness(late_ns: impl Iterator<Item = u64>) -> Lateness {
-    // Up to an hour. The bounds are valid, and whatever lies outside is saturated.
-    let mut histogram = Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("the bounds are constants");
-    late_ns.for_each(|late_ns| histogram.saturating_record(late_ns));
-    histogram
+fn noted(late_ns: impl Iterator<Item = u64>) -> Lateness {
+    let mut lateness = steady::lateness();
+    late_ns.for_each(|late_ns| lateness.saturating_record(late_ns));
+    lateness
 }

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, scope, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use hostwheel::{Handle, HostWheel, STEP_BOUNDS_US, Stats};
 use indicatif::ProgressBar;
 
@@ -21,6 +22,15 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// How long after the window the last leave is waited for, time that was not counted left out.
 const PATIENCE_NS: u64 = 10_000_000_000;
+
+/// How late something was, in nanoseconds.
+pub type Lateness = Histogram<u64>;
+
+/// An empty one.
+pub fn lateness() -> Lateness {
+    // Up to an hour. The bounds are valid, and whatever lies outside is saturated.
+    Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("the bounds are constants")
+}
 
 /// What a window showed.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +52,8 @@ pub struct Steady {
     pub longest: Option<Duration>,
     /// By how much an announce was late at most: this program's own doing.
     pub behind: Duration,
+    /// By how much its sleeps were too long: what the machine does to a thread that only sleeps.
+    pub overslept: Option<Lateness>,
     /// Announces of known hosts that were refused.
     pub refused: u64,
 }
@@ -107,8 +119,10 @@ impl Living {
     }
 }
 
-/// Announces each living host when it is due.
-fn announce(wheel: &HostWheel, living: &mut Living, schedule: &Schedule, pace: &Pace) {
+/// Announces each living host when it is due. Returns by how much its sleeps were too long in the window.
+fn announce(wheel: &HostWheel, living: &mut Living, schedule: &Schedule, pace: &Pace) -> Lateness {
+    let mut overslept = lateness();
+    let window = schedule.start_ns..schedule.start_ns + schedule.window_ns;
     let Living { handles, heard_ns, next } = living;
     let mut number = *next;
     // Relaxed, here and below: figures, and a flag that says no more than what it is.
@@ -128,9 +142,15 @@ fn announce(wheel: &HostWheel, living: &mut Living, schedule: &Schedule, pace: &
         pace.announces.fetch_add(number - first, Ordering::Relaxed);
         pace.refused.fetch_add(refused, Ordering::Relaxed);
         let pause = Duration::from_nanos(schedule.announce_ns(number).saturating_sub(monotonic_ns()));
-        sleep(pause.clamp(SLOT, LOOK));
+        let pause = pause.clamp(SLOT, LOOK);
+        let asleep = Instant::now();
+        sleep(pause);
+        if window.contains(&now_ns) {
+            overslept.saturating_record(asleep.elapsed().saturating_sub(pause).as_nanos() as u64);
+        }
     }
     *next = number;
+    overslept
 }
 
 /// What changes over a window.
@@ -166,6 +186,7 @@ impl Reading {
             steps,
             longest: (now.longest_step > then.longest_step).then_some(now.longest_step),
             behind: Duration::from_nanos(pace.behind_ns.load(Ordering::Relaxed)),
+            overslept: None,
             refused: 0,
         }
     }
@@ -183,12 +204,14 @@ pub fn live(
     let thread = WheelThread::find()?;
     let pace = Pace::default();
     scope(|scope| {
-        Builder::new().name("announcer".to_owned()).spawn_scoped(scope, || announce(wheel, living, schedule, &pace))?;
+        let announcer = Builder::new().name("announcer".to_owned());
+        let announcer = announcer.spawn_scoped(scope, || announce(wheel, living, schedule, &pace))?;
         let watched = watch(wheel, &thread, schedule, (leaves, expected), &pace, bar, interrupted);
         pace.stop.store(true, Ordering::Relaxed);
-        watched
+        let overslept = announcer.join().map_err(|_| "the announcer panicked".to_owned())?;
+        let refused = pace.refused.load(Ordering::Relaxed);
+        watched.map(|steady| Steady { overslept: Some(overslept), refused, ..steady })
     })
-    .map(|steady| Steady { refused: pace.refused.load(Ordering::Relaxed), ..steady })
 }
 
 /// Takes the readings of the window, and waits for the last leave.
