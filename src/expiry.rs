@@ -250,9 +250,14 @@ struct Observing {
 impl Observing {
     fn run(mut self) {
         let mut events = mio::Events::with_capacity(4);
+        let mut began_ns = self.shared.clock.observe_ns();
         while !self.shared.clock.is_closed() {
             self.engine.step(&self.shared);
             self.delivery.deliver(&self.shared, &mut self.engine);
+            // The end of this step, and the beginning of the next one unless the thread sleeps between them.
+            let ended_ns = self.shared.clock.observe_ns();
+            self.shared.thread.stepped(ended_ns.saturating_sub(began_ns));
+            began_ns = ended_ns;
             if self.engine.has_more(&self.shared) {
                 continue;
             }
@@ -269,6 +274,7 @@ impl Observing {
             self.engine.awake(&self.shared);
             self.shared.thread.wake_ups.add(1);
             self.shared.clock.measure_lag();
+            began_ns = self.shared.clock.observe_ns();
         }
     }
 }
@@ -411,6 +417,27 @@ mod tests {
 
     use crate::pause::{Point, at};
     use crate::{AnnounceError, Config, Event, HostWheel, RenewError, Verdict};
+
+    #[test]
+    fn a_step_lasts_as_long_as_its_callbacks() {
+        let ms = Duration::from_millis;
+        let config = Config { min_interval: ms(20), grace: Duration::ZERO, ..Config::default() };
+        let wheel = HostWheel::start(config, move |_: &Event| {
+            std::thread::sleep(ms(70));
+            Verdict::Done
+        })
+        .unwrap();
+        wheel.announce("leaves", ms(20)).unwrap();
+        let start = Instant::now();
+        while wheel.stats().longest_step < ms(70) {
+            assert!(start.elapsed() < Duration::from_secs(60), "the step was not counted");
+            std::thread::sleep(ms(1));
+        }
+        wheel.close(Duration::from_secs(60)).unwrap();
+        let stats = wheel.stats();
+        assert!(stats.steps.is_sorted(), "{:?}", stats.steps);
+        assert!(stats.steps.last() > Some(&0), "no step without a callback was short: {:?}", stats.steps);
+    }
 
     /// A panic in the wheel's own code, on its thread: nobody watches any more, so nothing may be accepted any more.
     #[test]

@@ -92,4 +92,4 @@ pub use liveness::{Announced, Interval, Outcome};
 pub use record::Handle;
 #[cfg(not(loom))]
 pub use snapshot::Restored;
-pub use stats::{Hold, HostState, HostStatus, HostView, LATENESS_BOUNDS_MS, Stats};
+pub use stats::{Hold, HostState, HostStatus, HostView, LATENESS_BOUNDS_MS, STEP_BOUNDS_US, Stats};

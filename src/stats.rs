@@ -9,6 +9,10 @@ use crate::sync::{Ordering, StatU64};
 pub const LATENESS_BOUNDS_MS: [u64; 17] =
     [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
 
+/// Upper bounds of the counts of steps, in microseconds.
+pub const STEP_BOUNDS_US: [u64; 14] =
+    [125, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000, 512_000, 1_024_000];
+
 /// A snapshot of the wheel's counters. They are read one after another while the wheel goes on, so sums may be off by
 /// what happened meanwhile. Counters never decrease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +68,12 @@ pub struct Stats {
     pub visits: u64,
     /// Times the thread woke up (with a manual clock: was advanced).
     pub wake_ups: u64,
+    /// The thread's steps that took at most as long as [`STEP_BOUNDS_US`] says (cumulative). A step is a look at the clock and
+    /// all that is done and delivered before the next one, callbacks included, by the clock on the wall: time in which the
+    /// thread had no processor counts. With a manual clock there is no thread, and no step is counted.
+    pub steps: [u64; STEP_BOUNDS_US.len()],
+    /// The longest step.
+    pub longest_step: Duration,
     /// Leaves at most as late as [`LATENESS_BOUNDS_MS`] says (cumulative), counted at their first hand-out.
     pub lateness: [u64; LATENESS_BOUNDS_MS.len()],
     /// Sum of all leaves' lateness. Here and in the counts the time in which a guard held a leave back is left out; that in
@@ -150,6 +160,8 @@ pub(crate) struct ThreadCounters {
     pub(crate) missed_ns: Counter,
     pub(crate) visits: Counter,
     pub(crate) wake_ups: Counter,
+    steps: [Counter; STEP_BOUNDS_US.len()],
+    longest_step_ns: Counter,
     pub(crate) lateness: [Counter; LATENESS_BOUNDS_MS.len()],
     pub(crate) lateness_sum_ns: Counter,
     pub(crate) lateness_max_ns: Counter,
@@ -165,6 +177,15 @@ impl ThreadCounters {
         self.lateness_sum_ns.add(lateness_ns);
         self.lateness_max_ns.set(self.lateness_max_ns.get().max(lateness_ns));
     }
+
+    /// Notes how long a step took.
+    pub(crate) fn stepped(&self, took_ns: u64) {
+        let bucket = STEP_BOUNDS_US.partition_point(|bound_us| bound_us * 1000 < took_ns);
+        if let Some(counter) = self.steps.get(bucket) {
+            counter.add(1);
+        }
+        self.longest_step_ns.set(self.longest_step_ns.get().max(took_ns));
+    }
 }
 
 /// Hosts that are known and not handed out.
@@ -173,14 +194,17 @@ pub(crate) fn live(producers: &ProducerCounters, thread: &ThreadCounters) -> u64
     producers.registered.get().saturating_sub(gone.map(Counter::get).iter().sum())
 }
 
+/// What counters by bound say of all up to each bound.
+fn cumulative<const N: usize>(counters: &[Counter; N]) -> [u64; N] {
+    let mut sum = 0;
+    std::array::from_fn(|bucket| {
+        sum += counters[bucket].get();
+        sum
+    })
+}
+
 /// Puts a snapshot together; the fields that no counter holds are the caller's.
 pub(crate) fn snapshot(producers: &ProducerCounters, thread: &ThreadCounters) -> Stats {
-    let mut lateness = [0; LATENESS_BOUNDS_MS.len()];
-    let mut sum = 0;
-    for (cumulative, counter) in lateness.iter_mut().zip(&thread.lateness) {
-        sum += counter.get();
-        *cumulative = sum;
-    }
     Stats {
         live: live(producers, thread),
         suspect: thread.suspect.get(),
@@ -205,7 +229,9 @@ pub(crate) fn snapshot(producers: &ProducerCounters, thread: &ThreadCounters) ->
         away: Duration::from_nanos(thread.missed_ns.get()),
         visits: thread.visits.get(),
         wake_ups: thread.wake_ups.get(),
-        lateness,
+        steps: cumulative(&thread.steps),
+        longest_step: Duration::from_nanos(thread.longest_step_ns.get()),
+        lateness: cumulative(&thread.lateness),
         lateness_sum: Duration::from_nanos(thread.lateness_sum_ns.get()),
         lateness_max: Duration::from_nanos(thread.lateness_max_ns.get()),
         ..Stats::default()
@@ -298,5 +324,17 @@ mod tests {
         assert_eq!(stats.lateness[..3], [2, 3, 4]);
         assert_eq!(stats.lateness[16], 5, "what is later than the last bound is in the sum only");
         assert_eq!(stats.lateness_max, Duration::from_millis(65_537));
+    }
+
+    #[test]
+    fn step_counts_are_cumulative_and_include_their_bound() {
+        let thread = ThreadCounters::default();
+        for us in [0, 125, 126, 2000, 1_024_000, 1_024_001] {
+            thread.stepped(us * 1000);
+        }
+        let stats = snapshot(&ProducerCounters::default(), &thread);
+        assert_eq!(stats.steps[..5], [2, 3, 3, 3, 4]);
+        assert_eq!(stats.steps[13], 5, "what is longer than the last bound is in the longest step only");
+        assert_eq!(stats.longest_step, Duration::from_micros(1_024_001));
     }
 }
