@@ -1,6 +1,6 @@
 //! What is claimed for such a wheel, and whether it is so.
 
-use crate::cleaners::{FAST_SCAN, SLOW_SCAN, WHEEL};
+use crate::cleaners::{BARE_WHEEL, CLEANERS, FAST_SCAN, SLOW_SCAN, WHEEL};
 use crate::run::Outcome;
 use crate::scenario::{HOUR, MINUTE, Ms, Scenario};
 
@@ -73,28 +73,34 @@ pub fn expected_detection(scenario: &Scenario) -> [Ms; 2] {
     [ttl - since_announce + scenario.fast_scan / 2, ttl - since_announce + scenario.grace.min(scenario.interval)]
 }
 
-/// How the claim about detection fares, a sentence for each part of it.
-pub fn detection(sweep: &[(f64, Outcome)]) -> [String; 3] {
-    let longest =
-        |cleaner: usize| sweep.iter().filter_map(|(_, o)| o.cleaners[cleaner].quantile(1.0)).max().unwrap_or(0);
-    let within = |cleaner: usize| {
-        let shares = sweep.iter().map(|(_, outcome)| outcome.cleaners[cleaner].found_within(FOUND_WITHIN) * 100.0);
-        shares.fold((f64::MAX, 0.0), |(low, high): (f64, f64), share| (low.min(share), high.max(share)))
+/// The longest detection of a cleaner in the sweep; `None` if it found nobody.
+fn longest(sweep: &[(f64, Outcome)], cleaner: usize) -> Option<Ms> {
+    sweep.iter().filter_map(|(_, outcome)| outcome.cleaners[cleaner].quantile(1.0)).max()
+}
+
+/// How the claim about detection fares, a sentence for each cleaner, whose names are given.
+pub fn detection(sweep: &[(f64, Outcome)], names: &[String; CLEANERS]) -> Vec<String> {
+    let sentence = |cleaner: usize, claim: Option<(&str, Ms)>| {
+        let name = &names[cleaner];
+        let Some(longest) = longest(sweep, cleaner) else {
+            return format!("the {name} found nobody: nothing is shown");
+        };
+        let shares = sweep.iter().filter_map(|(_, outcome)| outcome.cleaners[cleaner].found_within(FOUND_WITHIN));
+        let (low, high) = shares.fold((1.0_f64, 0.0_f64), |(low, high), share| (low.min(share), high.max(share)));
+        let (low, high) = (low * 100.0, high * 100.0);
+        let share = format!("{low:.1} to {high:.1} % of dead hosts within {} min", FOUND_WITHIN / MINUTE);
+        let verdict = match claim {
+            Some((words, bound)) if longest <= bound => format!("\"{words}\" holds: "),
+            Some((words, _)) => format!("\"{words}\" does NOT hold to the letter: "),
+            None => String::new(),
+        };
+        format!("{verdict}the {name} took up to {}; {share}", show(longest))
     };
-    let against = |time: Ms, bound: Ms| if time <= bound { "holds" } else { "does NOT hold" };
-    let (slow, wheel) = (longest(SLOW_SCAN), longest(WHEEL));
-    let ((low, high), (fast_low, fast_high)) = (within(WHEEL), within(FAST_SCAN));
-    [
-        format!("\"at most 6 h\" before {}: the slow scan took up to {}", against(slow, FOUND_BEFORE), show(slow)),
-        format!(
-            "\"within 10 min\" {} to the letter: the wheel took up to {}; {low:.1} to {high:.1} % of hosts in time",
-            against(wheel, FOUND_WITHIN),
-            show(wheel)
-        ),
-        format!(
-            "the fast scan took up to {}; {fast_low:.1} to {fast_high:.1} % of hosts in time",
-            show(longest(FAST_SCAN))
-        ),
+    vec![
+        sentence(SLOW_SCAN, Some(("at most 6 h", FOUND_BEFORE))),
+        sentence(FAST_SCAN, None),
+        sentence(BARE_WHEEL, Some(("within 10 min", FOUND_WITHIN))),
+        sentence(WHEEL, Some(("within 10 min", FOUND_WITHIN))),
     ]
 }
 
@@ -110,7 +116,6 @@ pub fn show(time: Ms) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cleaners::CLEANERS;
     use crate::run::Tally;
     use crate::tasks::Attempts;
 
@@ -131,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_claim_holds_from_its_figure_on() {
-        let just = outcome([800, 900, 0, 920, 0], [1000, 100, 0, 80, 0], FOUND_WITHIN);
+        let just = outcome([800, 900, 0, 921, 0], [1000, 100, 0, 79, 0], FOUND_WITHIN);
         assert!(Claim::Success.holds(&just, SLOW_SCAN) && !Claim::Success.holds(&just, FAST_SCAN));
         assert!(Claim::Connections.holds(&just, SLOW_SCAN) && Claim::Connections.holds(&just, FAST_SCAN));
         let not_quite = outcome([800, 900, 0, 919, 0], [1000, 100, 0, 81, 0], FOUND_WITHIN + 1);
@@ -141,8 +146,13 @@ mod tests {
         assert_eq!(regime(Claim::Success, &sweep, SLOW_SCAN), "holds at 0.2; does NOT hold at 0.1");
         assert_eq!(regime(Claim::Success, &sweep, FAST_SCAN), "does NOT hold at any crash rate of the sweep");
         assert_eq!(regime(Claim::Connections, &sweep, SLOW_SCAN), "holds at every crash rate of the sweep");
-        assert!(detection(&sweep)[1].contains("does NOT hold to the letter"));
-        assert!(detection(&[(0.2, just)])[1].contains("holds to the letter"));
+        let names = std::array::from_fn(|cleaner| cleaner.to_string());
+        assert!(
+            detection(&sweep, &names)[3].starts_with("\"within 10 min\" does NOT hold to the letter: the 3 took up")
+        );
+        assert!(detection(&[(0.2, just)], &names)[3].starts_with("\"within 10 min\" holds: the 3 took up"));
+        let nobody = Outcome::default();
+        assert!(detection(&[(0.2, nobody)], &names).iter().all(|sentence| sentence.contains("nothing is shown")));
     }
 
     #[test]

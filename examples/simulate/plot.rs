@@ -52,14 +52,17 @@ pub fn draw(path: &Path, options: &Options, study: &Study) -> Drawn {
 fn draw_believed(area: &Area, options: &Options, study: &Study) -> Drawn {
     let samples = &study.main.samples;
     let hours = samples.len() as f64 * MINUTE as f64 / HOUR as f64;
-    let most = samples.iter().flatten().copied().max().unwrap_or(0);
+    // The all-knowing one believes in no dead host, and has no line.
+    let shown = || samples.iter().flat_map(|sample| sample.iter().take(ALL_KNOWING)).map(|hosts| f64::from(*hosts));
+    let least = shown().fold(f64::MAX, f64::min) / 2.0;
+    let most = shown().fold(10.0, f64::max);
     let mut chart = ChartBuilder::on(area)
         .margin(16)
         .margin_right(30)
         .caption("Dead hosts that are believed in, and may be picked (the all-knowing cleaner: none)", (FONT, 20))
         .x_label_area_size(52)
         .y_label_area_size(80)
-        .build_cartesian_2d(0.0..hours, (LEAST..(f64::from(most) * 4.0).max(10.0)).log_scale())?;
+        .build_cartesian_2d(0.0..hours, (least.clamp(LEAST, most)..most * 8.0).log_scale())?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -128,7 +131,7 @@ fn draw_detection(area: &Area, options: &Options, study: &Study) -> Drawn {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
+        .position(SeriesLabelPosition::MiddleMiddle)
         .margin(14)
         .background_style(WHITE)
         .border_style(BLACK.mix(0.3))

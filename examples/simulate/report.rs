@@ -4,7 +4,7 @@ use crate::claims::{
     CONNECTIONS_SAVED, Claim, FOUND_BEFORE, FOUND_WITHIN, SUCCESS_GAIN, connections_change, detection,
     expected_detection, regime, show, success_gain,
 };
-use crate::cleaners::{ALL_KNOWING, BARE_WHEEL, CLEANERS, FAST_SCAN, SLOW_SCAN, WHEEL};
+use crate::cleaners::{ALL_KNOWING, CLEANERS, FAST_SCAN, SLOW_SCAN, WHEEL};
 use crate::run::{Outcome, Tally};
 use crate::scenario::{HOUR, MINUTE, Options, PARENTS};
 use crate::sweep::Study;
@@ -95,7 +95,9 @@ fn print_cleaners(options: &Options, study: &Study) {
     row("p50", &|tally| quantile(tally, 0.5));
     row("p99", &|tally| quantile(tally, 0.99));
     row("max", &|tally| quantile(tally, 1.0));
-    row(&format!("within {}", show(FOUND_WITHIN)), &|tally| percent(tally.found_within(FOUND_WITHIN)));
+    row(&format!("within {}", show(FOUND_WITHIN)), &|tally| {
+        tally.found_within(FOUND_WITHIN).map_or("-".to_owned(), percent)
+    });
     row("dead hosts found", &|tally| tally.detections.len().to_string());
     row("back under their id before they were found", &|tally| tally.back_first.to_string());
     let believed = |cleaner: usize| format!("{:.1}", main.dead_believed(cleaner));
@@ -165,8 +167,12 @@ fn print_swept(
 fn print_sweep(options: &Options, study: &Study) {
     println!("The sweep: {} hosts, crashes per host and hour as given, all else as above", options.sweep_hosts);
     let names = names(options);
-    let within =
-        |cleaner: usize| move |outcome: &Outcome| percent(outcome.cleaners[cleaner].found_within(FOUND_WITHIN));
+    let within = |cleaner: usize| {
+        move |outcome: &Outcome| {
+            let share = outcome.cleaners[cleaner].found_within(FOUND_WITHIN);
+            share.map_or("-".to_owned(), percent)
+        }
+    };
     let found = |cleaner: usize| format!("<= {} min: {}", FOUND_WITHIN / MINUTE, names[cleaner].replace("scan ", ""));
     let (fast, wheel) = (within(FAST_SCAN), within(WHEEL));
     print_swept(
@@ -201,7 +207,8 @@ fn print_sweep(options: &Options, study: &Study) {
 
 /// The article's claims, and where they hold.
 fn print_claims(options: &Options, study: &Study) {
-    let [slow, fast, bare, wheel, _] = names(options);
+    let names = names(options);
+    let [slow, fast, _, wheel, _] = &names;
     println!(
         "The claims: detection from at most {} h to within {} min, scheduling success +{:.0} %, useless connections -{:.0} %.\n\
          What the {wheel} keeps of them at the crash rates of the sweep (shares are relative, not percentage points):",
@@ -210,13 +217,11 @@ fn print_claims(options: &Options, study: &Study) {
         SUCCESS_GAIN * 100.0,
         CONNECTIONS_SAVED * 100.0
     );
-    for sentence in detection(&study.sweep) {
+    for sentence in detection(&study.sweep, &names) {
         println!("  detection: {sentence}");
     }
-    let bare_longest = study.sweep.iter().filter_map(|(_, o)| o.cleaners[BARE_WHEEL].quantile(1.0)).max();
-    println!("  detection: the {bare} took up to {}", show(bare_longest.unwrap_or(0)));
     for claim in [Claim::Success, Claim::Connections] {
-        for (before, name) in [(SLOW_SCAN, &slow), (FAST_SCAN, &fast)] {
+        for (before, name) in [(SLOW_SCAN, slow), (FAST_SCAN, fast)] {
             println!("  {}, against the {name}: {}", claim.name(), regime(claim, &study.sweep, before));
         }
     }

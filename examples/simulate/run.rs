@@ -44,10 +44,10 @@ impl Tally {
         self.detections.get(rank.saturating_sub(1)).copied()
     }
 
-    /// The share of detections that took at most so long.
-    pub fn found_within(&self, time: Ms) -> f64 {
+    /// The share of detections that took at most so long; `None` without any.
+    pub fn found_within(&self, time: Ms) -> Option<f64> {
         let found = self.detections.partition_point(|detection| *detection <= time);
-        found as f64 / self.detections.len().max(1) as f64
+        (!self.detections.is_empty()).then(|| found as f64 / self.detections.len() as f64)
     }
 }
 
