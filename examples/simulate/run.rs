@@ -108,7 +108,7 @@ pub fn run(scenario: &Scenario, mut minute: impl FnMut() -> Result<(), String>) 
             // What a cleaner does at one moment has no order that means anything; tables have a random one.
             changes[number].sort_unstable();
         }
-        judge.judge(&events, &changes);
+        judge.judge(&events, &changes)?;
         changes.iter_mut().for_each(Vec::clear);
         if judge.measures {
             judge.outcome.samples.push(judge.dead_believed);
@@ -130,29 +130,34 @@ pub fn run(scenario: &Scenario, mut minute: impl FnMut() -> Result<(), String>) 
 
 impl Judge {
     /// Goes through a part, with each cleaner's changes of mind where they belong.
-    fn judge(&mut self, events: &[Event], changes: &[Vec<Change>; CLEANERS]) {
+    fn judge(&mut self, events: &[Event], changes: &[Vec<Change>; CLEANERS]) -> Result<(), String> {
         let mut next = [0; CLEANERS];
         for index in 0..=events.len() {
             for cleaner in 0..CLEANERS {
                 while let Some(change) = changes[cleaner].get(next[cleaner]).filter(|change| change.before == index) {
                     next[cleaner] += 1;
-                    self.change(cleaner, change);
+                    self.change(cleaner, change)?;
                 }
             }
             if let Some(event) = events.get(index) {
                 self.happen(event);
             }
         }
+        Ok(())
     }
 
-    fn change(&mut self, cleaner: usize, change: &Change) {
-        if !self.beliefs.set(cleaner, change.host, change.believes) || change.believes {
-            return;
+    fn change(&mut self, cleaner: usize, change: &Change) -> Result<(), String> {
+        if !self.beliefs.set(cleaner, change.host, change.believes) {
+            // Its table is not what it was told: it missed a goodbye, or gave up a host twice.
+            return Err(format!("cleaner {cleaner} changed its mind to what it believed before: {change:?}"));
+        }
+        if change.believes {
+            return Ok(());
         }
         let Truth { alive, heard, died } = self.hosts[change.host as usize];
         self.dead_believed[cleaner] -= u32::from(!alive);
         if !self.measures {
-            return;
+            return Ok(());
         }
         let tally = &mut self.outcome.cleaners[cleaner];
         if alive {
@@ -160,6 +165,7 @@ impl Judge {
         } else {
             tally.detections.push(change.at - died);
         }
+        Ok(())
     }
 
     fn happen(&mut self, event: &Event) {
