@@ -13,6 +13,9 @@ pub const SUCCESS_GAIN: f64 = 0.15;
 /// Connections to dead hosts get fewer, by this share.
 pub const CONNECTIONS_SAVED: f64 = 0.20;
 
+/// A figure so close to what is claimed may be on the other side of it with another seed.
+const CLOSE: f64 = 0.02;
+
 /// A claim that depends on what the wheel is compared with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
@@ -36,11 +39,11 @@ pub fn connections_change(outcome: &Outcome, cleaner: usize, before: usize) -> f
 }
 
 impl Claim {
-    /// Whether the wheel with its grace keeps the claim against another cleaner.
-    pub fn holds(self, outcome: &Outcome, before: usize) -> bool {
+    /// By how much the wheel with its grace does better than the claim says, against another cleaner; below 0: worse.
+    fn margin(self, outcome: &Outcome, before: usize) -> f64 {
         match self {
-            Claim::Success => success_gain(outcome, WHEEL, before) >= SUCCESS_GAIN,
-            Claim::Connections => connections_change(outcome, WHEEL, before) <= -CONNECTIONS_SAVED,
+            Claim::Success => success_gain(outcome, WHEEL, before) - SUCCESS_GAIN,
+            Claim::Connections => -CONNECTIONS_SAVED - connections_change(outcome, WHEEL, before),
         }
     }
 
@@ -54,15 +57,20 @@ impl Claim {
 
 /// Where a claim holds against a cleaner, in words.
 pub fn regime(claim: Claim, sweep: &[(f64, Outcome)], before: usize) -> String {
-    let list = |held: bool| {
-        let rates = sweep.iter().filter(|(_, outcome)| claim.holds(outcome, before) == held);
+    let list = |keep: &dyn Fn(f64) -> bool| {
+        let rates = sweep.iter().filter(|(_, outcome)| keep(claim.margin(outcome, before)));
         rates.map(|(rate, _)| rate.to_string()).collect::<Vec<_>>().join(", ")
     };
-    match (list(true), list(false)) {
-        (kept, broken) if broken.is_empty() && !kept.is_empty() => "holds at every crash rate of the sweep".to_owned(),
-        (kept, _) if kept.is_empty() => "does NOT hold at any crash rate of the sweep".to_owned(),
-        (kept, broken) => format!("holds at {kept}; does NOT hold at {broken}"),
-    }
+    let (kept, close) = (list(&|margin| margin >= 0.0), list(&|margin| margin.abs() < CLOSE));
+    // Not a number is nothing kept.
+    let broken = list(&|margin| margin.is_nan() || margin < 0.0);
+    let verdict = match (kept.is_empty(), broken.is_empty()) {
+        (false, true) => "holds at every crash rate of the sweep".to_owned(),
+        (true, _) => "does NOT hold at any crash rate of the sweep".to_owned(),
+        (false, false) => format!("holds at {kept}; does NOT hold at {broken}"),
+    };
+    let doubt = format!("\n    (so close at {close} that another seed may tell otherwise)");
+    if close.is_empty() { verdict } else { verdict + &doubt }
 }
 
 /// How long it takes by the rules, in the mean, to find a host that does not come back, with the fast scan and with the
@@ -134,16 +142,23 @@ mod tests {
         Outcome { cleaners, ..Outcome::default() }
     }
 
+    fn holds(claim: Claim, outcome: &Outcome, before: usize) -> bool {
+        claim.margin(outcome, before) >= 0.0
+    }
+
     #[test]
     fn a_claim_holds_from_its_figure_on() {
         let just = outcome([800, 900, 0, 921, 0], [1000, 100, 0, 79, 0], FOUND_WITHIN);
-        assert!(Claim::Success.holds(&just, SLOW_SCAN) && !Claim::Success.holds(&just, FAST_SCAN));
-        assert!(Claim::Connections.holds(&just, SLOW_SCAN) && Claim::Connections.holds(&just, FAST_SCAN));
+        assert!(holds(Claim::Success, &just, SLOW_SCAN) && !holds(Claim::Success, &just, FAST_SCAN));
+        assert!(holds(Claim::Connections, &just, SLOW_SCAN) && holds(Claim::Connections, &just, FAST_SCAN));
         let not_quite = outcome([800, 900, 0, 919, 0], [1000, 100, 0, 81, 0], FOUND_WITHIN + 1);
-        assert!(!Claim::Success.holds(&not_quite, SLOW_SCAN) && !Claim::Connections.holds(&not_quite, FAST_SCAN));
+        assert!(!holds(Claim::Success, &not_quite, SLOW_SCAN) && !holds(Claim::Connections, &not_quite, FAST_SCAN));
 
         let sweep = [(0.1, not_quite), (0.2, just.clone())];
-        assert_eq!(regime(Claim::Success, &sweep, SLOW_SCAN), "holds at 0.2; does NOT hold at 0.1");
+        assert_eq!(
+            regime(Claim::Success, &sweep, SLOW_SCAN),
+            "holds at 0.2; does NOT hold at 0.1\n    (so close at 0.1, 0.2 that another seed may tell otherwise)"
+        );
         assert_eq!(regime(Claim::Success, &sweep, FAST_SCAN), "does NOT hold at any crash rate of the sweep");
         assert_eq!(regime(Claim::Connections, &sweep, SLOW_SCAN), "holds at every crash rate of the sweep");
         let names = std::array::from_fn(|cleaner| cleaner.to_string());
@@ -157,6 +172,6 @@ mod tests {
 
     #[test]
     fn a_claim_about_connections_that_nobody_tries_does_not_hold() {
-        assert!(!Claim::Connections.holds(&outcome([1000; CLEANERS], [0; CLEANERS], 0), FAST_SCAN));
+        assert!(!holds(Claim::Connections, &outcome([1000; CLEANERS], [0; CLEANERS], 0), FAST_SCAN));
     }
 }

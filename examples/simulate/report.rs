@@ -6,7 +6,7 @@ use crate::claims::{
 };
 use crate::cleaners::{ALL_KNOWING, CLEANERS, FAST_SCAN, SLOW_SCAN, WHEEL};
 use crate::run::{Outcome, Tally};
-use crate::scenario::{HOUR, MINUTE, Options, PARENTS};
+use crate::scenario::{HOUR, MINUTE, Ms, Options, PARENTS};
 use crate::sweep::Study;
 
 /// The cleaners of the sweep's table; the wheel without a grace is in the first table.
@@ -73,9 +73,13 @@ fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 
-/// A change with its sign; a dash if there is nothing to compare with.
+/// A change with its sign, small ones more exactly; a dash if there is nothing to compare with.
 fn change(change: f64) -> String {
-    if change.is_finite() { format!("{:+.1} %", change * 100.0) } else { "-".to_owned() }
+    match change * 100.0 {
+        percent if !percent.is_finite() => "-".to_owned(),
+        percent if percent.abs() < 1.0 => format!("{percent:+.2} %"),
+        percent => format!("{percent:+.1} %"),
+    }
 }
 
 fn print_cleaners(options: &Options, study: &Study) {
@@ -124,7 +128,7 @@ fn print_cleaners(options: &Options, study: &Study) {
     println!("Work of the scheduler, in {} h", options.hours);
     row("scans, or looks that the wheel's thread takes", &|tally| tally.work.turns.to_string());
     row("hosts looked at", &|tally| tally.work.looks.to_string());
-    row("time in which a guard held hosts back", &|tally| format!("{:?}", tally.work.guarded));
+    row("time in which a guard held hosts back", &|tally| show(tally.work.guarded.as_millis() as Ms));
     row("processor time, announces included", &|tally| format!("{:.2} s", tally.processor.as_secs_f64()));
     println!(
         "\n  A task tries its parents all at once, as Dragonfly's client does; \"scheduling success\" is a living first parent.\n  \
@@ -227,8 +231,8 @@ fn print_claims(options: &Options, study: &Study) {
     }
     let [by_scan, by_wheel] = expected_detection(&options.scenario());
     println!(
-        "By the rules the {fast} finds a host that stays away after {} in the mean, the {wheel} after {}: {} of the\n\
-         connections to dead hosts, whatever the crash rate. Where hosts come back, and may do so first, it is less of a change.\n",
+        "By the rules a host that stays away is found after {} in the mean by the {fast}, after {} by the {wheel}:\n\
+         {} of the connections to dead hosts, whatever the crash rate. Hosts that come back first make it less of a change.\n",
         show(by_scan),
         show(by_wheel),
         change(by_wheel as f64 / by_scan as f64 - 1.0)

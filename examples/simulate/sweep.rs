@@ -103,7 +103,7 @@ pub mod tests {
     /// A study small enough for tests.
     pub fn small() -> (Options, Study) {
         let options = Options::parse_from(
-            "simulate --hosts 300 --sweep-hosts 300 --hours 12 --warm-up 7 --tasks 0.5 --sweep 0.3,0.01".split(' '),
+            "simulate --hosts 300 --sweep-hosts 300 --hours 2 --warm-up 1 --tasks 0.5 --sweep 0.3,0.01".split(' '),
         );
         let study = study(&options, &AtomicBool::new(false)).expect("a study comes to its end");
         (options, study)
