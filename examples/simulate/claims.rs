@@ -14,7 +14,7 @@ pub const SUCCESS_GAIN: f64 = 0.15;
 pub const CONNECTIONS_SAVED: f64 = 0.20;
 
 /// A figure so close to what is claimed may be on the other side of it with another seed.
-const CLOSE: f64 = 0.02;
+const CLOSE: f64 = 0.03;
 
 /// A claim that depends on what the wheel is compared with.
 #[derive(Clone, Copy, PartialEq, Eq)]
