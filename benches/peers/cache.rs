@@ -122,6 +122,7 @@ impl Use for Numbered {
 
 pub struct Moka<U: Use> {
     cache: Cache<U::Key, Duration>,
+    ttl: Duration,
     expired: Arc<AtomicUsize>,
     worked: Duration,
     _use: PhantomData<U>,
@@ -132,11 +133,6 @@ impl<U: Use> Moka<U> {
     const WORK: Duration = Duration::from_secs(1);
     /// No whole fleet takes longer to expire.
     const PATIENCE: Duration = Duration::from_secs(300);
-
-    /// So long that nobody is due before everybody has registered.
-    fn short_ttl(hosts: usize) -> Duration {
-        Duration::from_secs(1) + Duration::from_micros(5) * hosts as u32
-    }
 }
 
 impl<U: Use> Expiry for Moka<U> {
@@ -145,19 +141,20 @@ impl<U: Use> Expiry for Moka<U> {
     const NAME: &'static str = U::NAME;
     const LACKS: &'static [Workload] = U::LACKS;
 
-    fn open(fleet: &Arc<Fleet>, purpose: Purpose) -> Self {
+    fn open(_fleet: &Arc<Fleet>, purpose: Purpose) -> Self {
         let expired = Arc::new(AtomicUsize::new(0));
         let count = expired.clone();
         let ttl = match purpose {
             Purpose::Calls | Purpose::Life => 2 * INTERVAL,
-            Purpose::Expiry => Self::short_ttl(fleet.hosts()),
+            // So long that nobody is due before everybody has registered.
+            Purpose::Expiry { filling } => Self::WORK + 2 * filling,
         };
         let builder = Cache::builder().eviction_listener(move |_, _, cause| {
             if cause == RemovalCause::Expired {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         });
-        Moka { cache: U::expiring(builder, ttl).build(), expired, worked: Duration::ZERO, _use: PhantomData }
+        Moka { cache: U::expiring(builder, ttl).build(), ttl, expired, worked: Duration::ZERO, _use: PhantomData }
     }
 
     fn register(&mut self, host: u32, id: &Id, interval: Duration) -> U::Key {
@@ -200,13 +197,13 @@ impl<U: Use> Expiry for Moka<U> {
         self.expired.load(Ordering::Relaxed)
     }
 
-    fn dying(_host: u32, hosts: usize) -> Duration {
-        Self::short_ttl(hosts) / 2
+    fn dying(&self, _host: u32) -> Duration {
+        self.ttl / 2
     }
 
-    fn wait_until_due(&self, hosts: usize) {
+    fn wait_until_due(&self) {
         // Two ticks of its wheel more.
-        std::thread::sleep(Self::short_ttl(hosts) + 2 * Self::WORK + Duration::from_millis(200));
+        std::thread::sleep(self.ttl + 2 * Self::WORK + Duration::from_millis(200));
     }
 
     fn expire_all(&mut self) {

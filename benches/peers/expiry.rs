@@ -39,8 +39,8 @@ pub enum Purpose {
     Calls,
     /// A simulated life, in which everybody announces in time.
     Life,
-    /// Everybody becomes due.
-    Expiry,
+    /// Everybody becomes due. To register so many hosts took so long just before.
+    Expiry { filling: Duration },
 }
 
 /// How often hosts of a life announce themselves. TTL is twice that with all subjects.
@@ -82,12 +82,12 @@ pub trait Expiry {
 
     /// The interval of a host that is to be due by [`ALL_DUE`]: one to two minutes, so that neighbours in memory do not
     /// expire one after the other.
-    fn dying(host: u32, _hosts: usize) -> Duration {
+    fn dying(&self, host: u32) -> Duration {
         Duration::from_millis(60_000 + u64::from(host.wrapping_mul(0x9e37_79b9) >> 16) % 60_000)
     }
 
     /// Before everybody's expiry is timed: for those that live in real time only.
-    fn wait_until_due(&self, _hosts: usize) {}
+    fn wait_until_due(&self) {}
 
     /// Everybody is due now.
     fn expire_all(&mut self) {

@@ -33,13 +33,14 @@ pub fn print(hosts: usize, subjects: &[(&'static str, Outcome)], base: Option<us
     let each = |heading: &str, digits: usize, of: &dyn Fn(&Round) -> f64| {
         println!("{heading}");
         for (number, (name, _)) in subjects.iter().enumerate() {
-            let rounds = measured(number);
-            if rounds.is_empty() || rounds.iter().any(|round| of(round).is_nan()) {
+            let figures: Vec<f64> = measured(number).iter().map(of).collect();
+            let known = || figures.iter().enumerate().filter(|(_, figure)| !figure.is_nan());
+            if known().count() == 0 {
                 println!("  {name:<40} {:>9}", "-");
                 continue;
             }
-            let ratios = base.map(|base| Spread::of(rounds.iter().zip(base).map(|(round, base)| of(round) / of(base))));
-            line(name, &Spread::of(rounds.iter().map(of)), digits, ratios.as_ref());
+            let ratios = base.map(|base| Spread::of(known().map(|(round, figure)| figure / of(&base[round]))));
+            line(name, &Spread::of(known().map(|(_, figure)| *figure)), digits, ratios.as_ref());
         }
     };
     for (workload, heading) in WORKLOADS {

@@ -42,7 +42,7 @@ impl Expiry for Wheel {
         let config = match purpose {
             Purpose::Calls | Purpose::Life => Config::default(),
             // So that nothing keeps a whole fleet from leaving at once.
-            Purpose::Expiry => Config {
+            Purpose::Expiry { .. } => Config {
                 grace: Duration::ZERO,
                 watchdog: Duration::ZERO,
                 brake: Brake::OFF,
