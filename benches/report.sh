@@ -9,11 +9,11 @@ cd "$(dirname "$0")/.."
 case ${1:-whole} in
 whole)
     fleets=10000,1000000 peer_fleets=10000,100000,1000000 c_fleets="10000 1000000" go_fleets=10000,100000
-    rounds=3 large=10000000 minutes=15
+    rounds=3 limit=270 large=10000000 minutes=15
     ;;
 short)
     fleets=10000 peer_fleets=10000 c_fleets=10000 go_fleets=10000
-    rounds=2 large= minutes=3
+    rounds=2 limit=30 large= minutes=3
     ;;
 *)
     echo "usage: benches/report.sh [short]" >&2
@@ -74,7 +74,7 @@ report() {
     git describe --always --dirty 2>/dev/null || true
     core
     part "hostwheel and its peers"
-    HOSTWHEEL_BENCH_ROUNDS=$rounds peers "$peer_fleets"
+    HOSTWHEEL_BENCH_ROUNDS=$rounds HOSTWHEEL_BENCH_SECONDS=$limit peers "$peer_fleets"
     c
     go_
     largest
