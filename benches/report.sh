@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 case ${1:-whole} in
 whole)
     fleets=10000,1000000 peer_fleets=10000,100000,1000000 c_fleets="10000 1000000" go_fleets=10000,100000
-    rounds=3 limit=270 large=10000000 minutes=15
+    rounds=3 limit=330 large=10000000 minutes=15
     ;;
 short)
     fleets=10000 peer_fleets=10000 c_fleets=10000 go_fleets=10000
