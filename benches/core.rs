@@ -4,14 +4,22 @@
 //! each fleet: rounds in which every subject is measured once, in turn, so that whatever disturbs the machine disturbs them
 //! alike. Ratios are taken within a round. Nothing is asserted about time.
 //!
-//! `HOSTWHEEL_BENCH_HOSTS=1000000,5000000` chooses the fleets; `-- --test` runs everything once with the smallest one.
+//! `HOSTWHEEL_BENCH_HOSTS=1000000,5000000` chooses the fleets, `HOSTWHEEL_BENCH_ROUNDS=3` their rounds; `-- --test` runs everything once with the smallest one.
 
+#[path = "core/chosen.rs"]
+mod chosen;
 #[path = "core/fleet.rs"]
 mod fleet;
 #[path = "core/machine.rs"]
 mod machine;
+#[path = "core/map.rs"]
+mod map;
 #[path = "core/peers.rs"]
 mod peers;
+#[path = "core/repeat.rs"]
+mod repeat;
+#[path = "core/spread.rs"]
+mod spread;
 #[path = "core/table.rs"]
 mod table;
 #[path = "core/wheels.rs"]
@@ -22,8 +30,9 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 
-use fleet::{Calls, Fleet, Repeat};
+use fleet::Fleet;
 use peers::{Floor, LookUp, Pointer};
+use repeat::{Calls, Repeat};
 use table::{Row, Table};
 use wheels::{Announce, Known, Renew, Whole};
 
@@ -95,11 +104,6 @@ impl Subjects {
     }
 }
 
-fn fleets() -> Vec<usize> {
-    let Ok(chosen) = std::env::var("HOSTWHEEL_BENCH_HOSTS") else { return FLEETS.to_vec() };
-    chosen.split(',').map(|hosts| hosts.trim().parse().expect("HOSTWHEEL_BENCH_HOSTS is a list of numbers")).collect()
-}
-
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |argument: &str| arguments.iter().any(|given| given == argument);
@@ -109,7 +113,7 @@ fn main() {
     }
     // As criterion has it: `cargo test --benches` passes no `--bench`.
     let smoke = has("--test") || !has("--bench");
-    let (fleets, rounds) = if smoke { (vec![FLEETS[0]], 1) } else { (fleets(), ROUNDS) };
+    let (fleets, rounds) = if smoke { (vec![FLEETS[0]], 1) } else { (chosen::fleets(&FLEETS), chosen::rounds(ROUNDS)) };
     machine::print();
     let start = Instant::now();
     for hosts in fleets {

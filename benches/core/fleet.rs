@@ -62,7 +62,7 @@ impl Fleet {
 }
 
 /// Random hexadecimal digits, the same for the same host in every run.
-fn id(host: u32) -> Id {
+pub fn id(host: u32) -> Id {
     let mut random = StdRng::seed_from_u64(SEED << 32 | u64::from(host));
     let bits: [u64; 4] = random.random();
     let digit = |at: usize| b"0123456789abcdef"[(bits[at / 16] >> (at % 16 * 4)) as usize & 15];
@@ -110,55 +110,4 @@ pub fn coarse_ns() -> u64 {
 /// What one call costs in nanoseconds.
 pub fn per_call(spent: Duration, calls: usize) -> f64 {
     spent.as_nanos() as f64 / calls as f64
-}
-
-/// A subject whose calls can be repeated for ever.
-pub trait Calls {
-    fn hosts(&self) -> usize;
-    /// Makes these calls, by their numbers in the order of the calls.
-    fn call(&self, first: usize, end: usize);
-}
-
-/// Makes calls in order, round and round, and times them.
-pub struct Repeat<C> {
-    calls: C,
-    next: usize,
-}
-
-impl<C: Calls> Repeat<C> {
-    pub fn new(calls: C) -> Self {
-        Repeat { calls, next: 0 }
-    }
-
-    /// Makes `count` calls.
-    ///
-    /// Every pass over the hosts begins with a new reading of the coarse clock. A wheel stores nothing when a host is heard
-    /// twice in the same tick; without the wait a small fleet would hardly ever have to store.
-    pub fn timed(&mut self, count: usize) -> Duration {
-        let mut spent = Duration::ZERO;
-        let mut left = count;
-        while left > 0 {
-            if self.next == self.calls.hosts() {
-                self.next = 0;
-                let before = coarse_ns();
-                while coarse_ns() == before {
-                    std::hint::spin_loop();
-                }
-            }
-            let end = self.calls.hosts().min(self.next + left);
-            let start = Instant::now();
-            self.calls.call(self.next, end);
-            spent += start.elapsed();
-            left -= end - self.next;
-            self.next = end;
-        }
-        spent
-    }
-
-    /// Whole passes, in nanoseconds per call: about 4 million calls, so that a small fleet is measured long enough.
-    pub fn measure(&mut self) -> f64 {
-        let hosts = self.calls.hosts();
-        let count = hosts * (4_000_000 / hosts).clamp(1, 50);
-        per_call(self.timed(count), count)
-    }
 }

@@ -1,12 +1,11 @@
 //! What hostwheel is compared with: the floor under any wheel, and a concurrent map that does the look-up only.
 
-use std::hash::{Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
-use papaya::{Equivalent, HashMap};
-
-use crate::fleet::{Calls, Fleet, Id, Record, Records, per_call};
+use crate::fleet::{Fleet, Id, Record, Records, per_call};
+use crate::map::{Key, Map, Probe};
+use crate::repeat::Calls;
 
 /// The floor: find a random record by its number, load and CAS its word, read the coarse clock. A number of 64 bits, as wide
 /// as a handle. No check of anything, no wheel.
@@ -61,33 +60,6 @@ impl Calls for Pointer {
         }
     }
 }
-
-/// A key laid out and hashed as hostwheel's: a shared slice, its bytes alone.
-#[derive(PartialEq, Eq)]
-struct Key(Arc<[u8]>);
-
-struct Probe<'a>(&'a [u8]);
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Probe(&self.0).hash(state);
-    }
-}
-
-impl Hash for Probe<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.0);
-    }
-}
-
-impl Equivalent<Key> for Probe<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        *self.0 == *key.0
-    }
-}
-
-/// papaya with the number of a record for each id.
-type Map = HashMap<Key, u64, RandomState>;
 
 fn filled(fleet: &Fleet) -> Map {
     let map = Map::default();

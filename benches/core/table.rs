@@ -1,5 +1,7 @@
 //! The figures of all rounds, their medians and spreads, and the ratios that have a goal.
 
+use crate::spread::Spread;
+
 /// A measured subject.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -51,28 +53,13 @@ pub struct Table {
     rounds: Vec<[f64; ROWS.len()]>,
 }
 
-/// What several rounds say about one figure.
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(figures: impl Iterator<Item = f64>) -> Spread {
-        let mut figures: Vec<f64> = figures.collect();
-        figures.sort_by(f64::total_cmp);
-        Spread { median: figures[figures.len() / 2], min: figures[0], max: figures[figures.len() - 1] }
-    }
-
-    fn verdict(&self, goal: f64) -> &'static str {
-        if self.median <= goal {
-            "met"
-        } else if self.min <= goal {
-            "missed, within the spread"
-        } else {
-            "MISSED"
-        }
+fn verdict(spread: &Spread, goal: f64) -> &'static str {
+    if spread.median <= goal {
+        "met"
+    } else if spread.min <= goal {
+        "missed, within the spread"
+    } else {
+        "MISSED"
     }
 }
 
@@ -102,7 +89,7 @@ impl Table {
             let verdict = if hosts < from_hosts {
                 format!("(goal <= {goal} from {from_hosts} hosts on)")
             } else {
-                format!("goal <= {goal}: {}", spread.verdict(goal))
+                format!("goal <= {goal}: {}", verdict(&spread, goal))
             };
             println!("  {name:<50} {median:>9.2}  {min:.2} .. {max:.2}  {verdict}");
         }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use hostwheel::{Brake, Config, Event, Handle, HostWheel, Verdict};
 
-use crate::fleet::{Calls, Fleet, coarse_ns, per_call};
+use crate::fleet::{Fleet, coarse_ns, per_call};
+use crate::repeat::Calls;
 
 /// An interval within which no measurement ends, so that nothing expires.
 const LONG: Duration = Duration::from_secs(3600);
