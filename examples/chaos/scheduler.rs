@@ -18,7 +18,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::common::account::{Account, Commands, Snapshots};
 use crate::common::system;
-use crate::common::wire::{Kind, LENGTH, Packet};
+use crate::common::wire::{self, Kind, Packet};
 use crate::consumer::{self, Consumer, Manners, Metadata, Table, lock};
 use crate::footprint::Footprint;
 use crate::observation::{self as told, Full, Heard, Left, Observation, Sample, Serving};
@@ -211,20 +211,14 @@ impl Scheduler {
 
     /// Reads all datagrams that wait: readiness is reported once, so nothing may be left.
     fn receive(&mut self) -> io::Result<()> {
-        let mut bytes = [0; LENGTH + 1];
-        loop {
-            let (length, from) = match self.socket.recv_from(&mut bytes) {
-                Ok(received) => received,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused) => continue,
-                Err(e) => return Err(e),
-            };
-            match Packet::decode(&bytes[..length]) {
+        while let Some((packet, from)) = wire::receive(&self.socket)? {
+            match packet {
                 Some(packet) if packet.kind == Kind::Announce => self.announced(&packet),
                 Some(packet) if packet.kind == Kind::Leave => self.left(&packet, from),
                 _ => self.out.tell(Observation::Broken("a datagram that no host sent".to_owned())),
             }
         }
+        Ok(())
     }
 
     fn announced(&mut self, packet: &Packet) {

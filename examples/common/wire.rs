@@ -1,5 +1,10 @@
 //! The datagrams between hosts and scheduler: 32 bytes, big-endian.
 
+use std::io;
+use std::net::SocketAddr;
+
+use mio::net::UdpSocket;
+
 const MAGIC: [u8; 4] = *b"hwf1";
 
 /// The length of a datagram.
@@ -63,5 +68,20 @@ impl Packet {
         };
         let sent_ns = u64::from(word(24)) << 32 | u64::from(word(28));
         Some(Packet { kind, host: word(8), incarnation: word(12), interval_ms: word(16), sequence: word(20), sent_ns })
+    }
+}
+
+/// The next datagram that waits in a scheduler's socket, and from whom; its content is `None` if it is not one of ours.
+pub fn receive(socket: &UdpSocket) -> io::Result<Option<(Option<Packet>, SocketAddr)>> {
+    let mut bytes = [0; LENGTH + 1];
+    loop {
+        match socket.recv_from(&mut bytes) {
+            Ok((length, from)) => return Ok(Some((Packet::decode(&bytes[..length]), from))),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            // A host that was killed leaves its acknowledgement undeliverable; that is the next call's error.
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(e) => return Err(e),
+        }
     }
 }

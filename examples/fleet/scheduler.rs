@@ -24,7 +24,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::common::account::{Account, Commands, Snapshots};
 use crate::common::system;
-use crate::common::wire::{Kind, LENGTH, Packet};
+use crate::common::wire::{self, Kind, Packet};
 use crate::observation::{self as told, Count, Heard, Left, Observation, Restored, Stats};
 
 /// The first argument of a process that is the scheduler.
@@ -227,22 +227,14 @@ impl Scheduler {
 
     /// Reads all datagrams that wait: readiness is reported once, so nothing may be left.
     fn receive(&mut self) -> io::Result<()> {
-        let mut bytes = [0; LENGTH + 1];
-        loop {
-            let (length, from) = match self.socket.recv_from(&mut bytes) {
-                Ok(received) => received,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                // A host that was killed leaves its acknowledgement undeliverable; that is the next call's error.
-                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => continue,
-                Err(e) => return Err(e),
-            };
-            match Packet::decode(&bytes[..length]) {
+        while let Some((packet, from)) = wire::receive(&self.socket)? {
+            match packet {
                 Some(packet) if packet.kind == Kind::Announce => self.announced(system::monotonic_ns(), &packet),
                 Some(packet) if packet.kind == Kind::Leave => self.left(system::monotonic_ns(), &packet, from),
                 _ => self.foreign += 1,
             }
         }
+        Ok(())
     }
 
     fn announced(&mut self, at_ns: u64, packet: &Packet) {

@@ -155,8 +155,8 @@ fn rates(study: &Study) -> std::ops::Range<f64> {
 
 /// Scheduling success over the crash rate.
 fn draw_success(area: &Area, options: &Options, study: &Study) -> Drawn {
-    let share = |tally: &Tally| tally.attempts.share(tally.attempts.first_alive) * 100.0;
-    let lowest = study.sweep.iter().flat_map(|(_, outcome)| outcome.cleaners.iter().map(share)).fold(100.0, f64::min);
+    let figure = |tally: &Tally| tally.attempts.share(tally.attempts.first_alive) * 100.0;
+    let lowest = study.sweep.iter().flat_map(|(_, outcome)| outcome.cleaners.iter().map(figure)).fold(100.0, f64::min);
     let mut chart = ChartBuilder::on(area)
         .margin(16)
         .caption("The first parent is alive", (FONT, 20))
@@ -176,7 +176,6 @@ fn draw_success(area: &Area, options: &Options, study: &Study) -> Drawn {
     let names = names(options);
     for cleaner in [ALL_KNOWING, SLOW_SCAN, FAST_SCAN, WHEEL] {
         let style = COLOURS[cleaner].stroke_width(2);
-        let figure = |tally: &Tally| tally.attempts.share(tally.attempts.first_alive) * 100.0;
         chart
             .draw_series(LineSeries::new(curve(study, cleaner, figure), style).point_size(3))?
             .label(names[cleaner].as_str())

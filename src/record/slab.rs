@@ -150,15 +150,19 @@ impl Slab {
     /// Whether the next reservation would need more memory or find the slab full: the moment to let the thread give back
     /// records that wait for it.
     pub(crate) fn is_short(&self) -> bool {
-        let fresh = self.used();
-        self.free.is_empty() && (fresh >= self.max_hosts || (fresh as usize).is_multiple_of(CHUNK))
+        self.begins_another(CHUNK)
     }
 
     /// Whether the next reservation begins another stretch of records that were never used: the moment to hold it up while more
     /// records wait to be freed than should. Every [`is_short`](Self::is_short) is one.
     pub(crate) fn is_stretching(&self) -> bool {
+        self.begins_another(FAN)
+    }
+
+    /// Whether no record is free, and the next one would be the first of so many that were never used, or beyond the last.
+    fn begins_another(&self, records: usize) -> bool {
         let fresh = self.used();
-        self.free.is_empty() && (fresh >= self.max_hosts || (fresh as usize).is_multiple_of(FAN))
+        self.free.is_empty() && (fresh >= self.max_hosts || (fresh as usize).is_multiple_of(records))
     }
 
     /// Takes a record for the caller alone: its word says Reserved, its id is not initialised. Lock-free; O(1).
