@@ -1,5 +1,7 @@
 //! The warm restart: what a file keeps, what a damaged one does not do, and what a killed writer leaves behind.
 
+#[path = "snapshot/crc32c.rs"]
+mod crc32c;
 #[path = "snapshot/killed.rs"]
 mod killed;
 
@@ -17,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crc32c::crc32c;
 use hostwheel::{
     Config, Event, EventKind, HostWheel, Interval, Outcome, RestoreError, Restored, SnapshotError, Stats, Verdict,
 };
@@ -108,18 +111,6 @@ fn refused_path(wheel: &HostWheel, path: &Path) -> RestoreError {
     let error = wheel.restore_with(path, |_, _| panic!("a host of a bad file")).unwrap_err();
     assert_eq!((wheel.stats(), hosts(wheel)), before, "{error}");
     error
-}
-
-/// CRC-32C, a bit at a time: not the library's.
-fn crc32c(bytes: &[u8]) -> [u8; 4] {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82F6_3B78 } else { crc >> 1 };
-        }
-    }
-    (!crc).to_le_bytes()
 }
 
 /// A header by the specification.

@@ -12,9 +12,10 @@ use crate::history::{Deed, DeedKind, Epoch, History};
 use crate::observation::{
     BACKSTOP, DONE, Event, Heard, LEAVE, Left, NOTHING, REGISTERED, RESTORED, RETRY, SUSPECT, Sample,
 };
-use crate::oracle::{Rules, back_off_ms, ceil_ms};
+use crate::oracle::{Rules, back_off_ms};
 use crate::plan::ROOM;
 use crate::relay::Passage;
+use crate::rules::rules_of;
 use crate::scheduler;
 
 /// How long a datagram may be in the socket before it counts as one that the consumer had to know of.
@@ -133,18 +134,8 @@ pub fn judge(history: &History, hosts: usize) -> Verdict {
         ledger.entry(passage.host.into()).or_default().push(passage);
     }
     let max_hosts = hosts + ROOM;
-    let config = scheduler::config(max_hosts, false);
-    let rules = Rules {
-        host_ttl_ms: ceil_ms(config.host_ttl),
-        grace_ms: ceil_ms(config.grace),
-        min_interval_ms: ceil_ms(config.min_interval),
-        max_interval_ms: ceil_ms(config.max_interval),
-        watchdog_ms: ceil_ms(config.watchdog),
-        settle_timeout_ms: ceil_ms(config.settle_timeout),
-        max_hosts,
-        max_outstanding: config.max_outstanding,
-        drained: false,
-    };
+    // Both deliveries have the same rules.
+    let rules = rules_of(&scheduler::config(max_hosts, false), false);
     let mut verdict = Verdict::default();
     for (number, epoch) in history.epochs.iter().enumerate() {
         let court = Court { history, ledger: &ledger, rules: &rules, epoch, number };

@@ -3,6 +3,8 @@
 //! is the same again after a snapshot and another restore.
 #![no_main]
 
+#[path = "../../tests/snapshot/crc32c.rs"]
+mod crc32c;
 #[path = "snapshot/input.rs"]
 mod input;
 #[allow(dead_code)]

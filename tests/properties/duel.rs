@@ -3,6 +3,9 @@
 //! Callbacks run inside `advance` and compare each event as it comes; what disagrees there is kept as the world's failure,
 //! because a panic in a callback is the library's to catch, and is reported after the advance.
 
+#[path = "rules.rs"]
+mod rules;
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
@@ -14,7 +17,8 @@ use hostwheel::{
     LookupError, Outcome, Reason, RenewError, SettleError, Verdict,
 };
 
-use crate::oracle::{self, Oracle, Refusal, Rules, ceil_ms};
+use crate::oracle::{self, Oracle, Refusal, ceil_ms};
+use rules::rules_of;
 
 /// What a callback does before it answers.
 #[derive(Clone, Debug)]
@@ -74,20 +78,6 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, library: T, oracle: T) -> Ch
 /// The id of a host: short, long, or as long as can be.
 pub fn name(id: u8) -> Vec<u8> {
     vec![id; [1, 17, hostwheel::LONGEST_ID][usize::from(id % 3)]]
-}
-
-pub fn rules_of(config: &Config, drained: bool) -> Rules {
-    Rules {
-        host_ttl_ms: ceil_ms(config.host_ttl),
-        grace_ms: ceil_ms(config.grace),
-        min_interval_ms: ceil_ms(config.min_interval),
-        max_interval_ms: ceil_ms(config.max_interval),
-        watchdog_ms: ceil_ms(config.watchdog),
-        settle_timeout_ms: ceil_ms(config.settle_timeout),
-        max_hosts: config.max_hosts,
-        max_outstanding: config.max_outstanding,
-        drained,
-    }
 }
 
 struct Caller {

@@ -1,6 +1,8 @@
 //! The snapshot file by its specification, `docs/snapshot.md`, and nothing of the library's: what a reader must find in
 //! bytes, and how to write them. Slow and plain.
 
+use crate::crc32c::crc32c;
+
 const MAGIC: &[u8; 8] = b"\x89HWS\r\n\x1a\n";
 const LONGEST_FRAME: usize = 65_536;
 const RECORD: usize = 24;
@@ -57,18 +59,6 @@ impl Record {
 
 fn at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().unwrap()
-}
-
-/// CRC-32C, a bit at a time.
-fn crc32c(bytes: &[u8]) -> [u8; 4] {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82F6_3B78 } else { crc >> 1 };
-        }
-    }
-    (!crc).to_le_bytes()
 }
 
 /// All records of a file, in order.
