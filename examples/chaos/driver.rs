@@ -11,11 +11,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::common::account::SnapshotFile;
 use crate::common::process::Process;
-use crate::common::program::Failure;
+use crate::common::program::{self, Failure};
 use crate::common::{account, host, system};
 use crate::history::{DeedKind, Epoch, History};
 use crate::observation::{Observation, Sample};
@@ -125,7 +125,8 @@ fn start_scheduler(
 impl Driver<'_> {
     /// Starts all hosts and waits until each was heard.
     fn assemble(&mut self, patience: u64) -> Result<(), Failure> {
-        self.bar = ProgressBar::new(self.plan.intervals.len() as u64).with_style(style("{pos}/{len} hosts registered"));
+        self.bar =
+            ProgressBar::new(self.plan.intervals.len() as u64).with_style(program::bar("{pos}/{len} hosts registered"));
         for number in 0..self.plan.intervals.len() {
             let process = self.start_host(number)?;
             self.hosts.push(Some(process));
@@ -185,7 +186,7 @@ impl Driver<'_> {
         for (place, planned) in self.plan.faults.iter().enumerate() {
             self.agenda.push(Reverse((started + planned.at.as_nanos() as u64, Deed::Strike(place))));
         }
-        self.bar = ProgressBar::new(self.plan.length.as_secs()).with_style(style("{pos}/{len} s  {wide_msg}"));
+        self.bar = ProgressBar::new(self.plan.length.as_secs()).with_style(program::bar("{pos}/{len} s  {wide_msg}"));
         let mut struck = 0;
         loop {
             let now = system::monotonic_ns();
@@ -428,9 +429,4 @@ impl Driver<'_> {
             ));
         }
     }
-}
-
-fn style(text: &str) -> ProgressStyle {
-    // The template is one of two literals; should it ever be wrong, a plain bar serves as well.
-    ProgressStyle::with_template(&format!("{{bar:30}} {text}")).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

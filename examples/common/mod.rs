@@ -2,6 +2,7 @@
 //! driver's hold on its children, what every program does and says, and the few system calls behind that.
 
 pub mod account;
+mod clock;
 pub mod host;
 pub mod process;
 pub mod program;

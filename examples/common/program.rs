@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use indicatif::ProgressStyle;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -68,6 +69,13 @@ pub fn interrupted() -> io::Result<Arc<AtomicBool>> {
         flag::register(signal, Arc::clone(&interrupted))?;
     }
     Ok(interrupted)
+}
+
+/// A progress bar with that beside it.
+#[allow(dead_code, reason = "some examples have bars of their own")]
+pub fn bar(beside: &str) -> ProgressStyle {
+    // Templates are literals; should one ever be wrong, a plain bar serves as well.
+    ProgressStyle::with_template(&format!("{{bar:30}} {beside}")).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// A seed that differs from run to run, short enough to be typed.

@@ -4,13 +4,7 @@ use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 
-/// Nanoseconds of `CLOCK_MONOTONIC`: one clock for all processes of a machine, so their times can be compared.
-pub fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is a valid timespec for the call to fill.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
+pub use super::clock::monotonic_ns;
 
 /// Binds the life of this process to that of `parent`, whatever ends it, `kill -9` included.
 ///

@@ -12,12 +12,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::common::account;
 use crate::common::account::SnapshotFile;
 use crate::common::process::Process;
-use crate::common::program::Failure;
+use crate::common::program::{self, Failure};
 use crate::common::{host, system};
 use crate::history::History;
 use crate::observation::Observation;
@@ -115,7 +115,8 @@ impl Driver<'_> {
         while self.port == 0 {
             self.listen(NAP, patience, "the scheduler did not open its socket")?;
         }
-        self.bar = ProgressBar::new(self.plan.hosts.len() as u64).with_style(style("{pos}/{len} hosts registered"));
+        self.bar =
+            ProgressBar::new(self.plan.hosts.len() as u64).with_style(program::bar("{pos}/{len} hosts registered"));
         for number in 0..self.plan.hosts.len() {
             let process = self.start_host(number, self.plan.hosts[number].interval)?;
             self.hosts.push(Some(process));
@@ -191,7 +192,7 @@ impl Driver<'_> {
         for (at, deed) in strikes.chain(own) {
             self.agenda.push(Reverse((started + at.as_nanos() as u64, deed)));
         }
-        self.bar = ProgressBar::new(self.plan.length.as_secs()).with_style(style("{pos}/{len} s  {wide_msg}"));
+        self.bar = ProgressBar::new(self.plan.length.as_secs()).with_style(program::bar("{pos}/{len} s  {wide_msg}"));
         self.say(&format!("all {} hosts are registered", self.plan.hosts.len()));
         loop {
             let now = system::monotonic_ns();
@@ -349,9 +350,4 @@ impl Driver<'_> {
                 .set_message(format!("{} really run; the scheduler sees {live} live, {suspect} suspect", self.running));
         }
     }
-}
-
-fn style(text: &str) -> ProgressStyle {
-    // The template is one of two literals; should it ever be wrong, a plain bar serves as well.
-    ProgressStyle::with_template(&format!("{{bar:30}} {text}")).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -14,6 +14,8 @@
 //! - [`judge`], [`report`], [`plot`]: what it means;
 //! - [`common::system`]: the system calls behind all this.
 
+#[path = "../common/chart.rs"]
+mod chart;
 #[path = "../common/mod.rs"]
 mod common;
 mod driver;

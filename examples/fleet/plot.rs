@@ -1,22 +1,18 @@
 //! The plot: who was alive and what the scheduler knew of it, and how soon it found each death.
 
-use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::chart::{Area, Drawn, FONT, WHOLE, axes, curve, labels};
 use crate::common::times::show;
 use crate::history::History;
 use crate::judge::{Detection, Verdict};
 use crate::observation::Count;
 use crate::plan::{INTERVAL_MS, Plan, leaves_after};
 use crate::report::SCAN_EVERY;
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn Error>>;
 
 // Colours that stay apart for everybody (Okabe and Ito).
 const TRUTH: RGBColor = BLACK;
@@ -26,7 +22,6 @@ const STOP: RGBColor = RGBColor(225, 225, 225);
 const GONE: RGBColor = RGBColor(213, 94, 0);
 
 const SIZE: (u32, u32) = (1200, 1060);
-const FONT: &str = "sans-serif";
 
 /// Draws the plot into the file.
 pub fn draw(path: &Path, plan: &Plan, history: &History, verdict: &Verdict) -> Drawn {
@@ -94,43 +89,26 @@ fn draw_hosts(area: &Area, plan: &Plan, history: &History) -> Drawn {
         .build_cartesian_2d(0.0..end, range.clone())?;
     let stop = second(history.stop_ns.start)..second(history.stop_ns.end);
     chart.draw_series([Rectangle::new([(stop.start, range.start), (stop.end, range.end)], STOP.filled())])?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(BLACK.mix(0.08))
-        .x_desc("seconds since all hosts were registered")
-        .y_desc(if range.start > 0.0 { "hosts (the axis does not start at 0)" } else { "hosts" })
-        .y_label_formatter(&|y| format!("{y:.0}"))
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .label_style((FONT, 16))
-        .axis_desc_style((FONT, 17))
-        .draw()?;
+    axes(
+        &mut chart,
+        (
+            "seconds since all hosts were registered",
+            if range.start > 0.0 { "hosts (the axis does not start at 0)" } else { "hosts" },
+        ),
+        (Some(WHOLE), Some(WHOLE)),
+    )?;
 
     let band: Vec<_> = known.iter().copied().chain(live.iter().rev().copied()).collect();
     chart
         .draw_series([Polygon::new(band, SUSPECT.filled())])?
         .label("the scheduler holds them for suspect")
         .legend(|(x, y)| Rectangle::new([(x, y - 6), (x + 26, y + 6)], SUSPECT.filled()));
-    chart
-        .draw_series(LineSeries::new(live, LIVE.stroke_width(3)))?
-        .label("the scheduler holds them for live")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 26, y)], LIVE.stroke_width(3)));
-    chart
-        .draw_series(LineSeries::new(running, TRUTH.stroke_width(1)))?
-        .label("the truth: they really run")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 26, y)], TRUTH.stroke_width(1)));
+    curve(&mut chart, live, LIVE.stroke_width(3), 0, "the scheduler holds them for live")?;
+    curve(&mut chart, running, TRUTH.stroke_width(1), 0, "the truth: they really run")?;
     let centred = (FONT, 17).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Center));
     let label = ((stop.start + stop.end) / 2.0, range.end - 0.05 * (range.end - range.start));
     chart.draw_series([Text::new("scheduler stopped", label, centred)])?;
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(14)
-        .background_style(WHITE)
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, 16))
-        .draw()?;
-    Ok(())
+    labels(&mut chart, SeriesLabelPosition::UpperRight, 14, 16)
 }
 
 /// Each death: how long after its last announce it was found.
@@ -143,24 +121,21 @@ fn draw_detections(area: &Area, plan: &Plan, detections: &[Detection]) -> Drawn 
         .x_label_area_size(52)
         .y_label_area_size(76)
         .build_cartesian_2d(intervals.clone(), 0.0..longest * 1.45)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(BLACK.mix(0.08))
-        .x_desc("announced interval, in seconds")
-        .y_desc("seconds from the last announce to the leave")
-        .y_label_formatter(&|y| format!("{y:.0}"))
-        .x_label_formatter(&|x| format!("{x:.1}"))
-        .label_style((FONT, 16))
-        .axis_desc_style((FONT, 17))
-        .draw()?;
+    axes(
+        &mut chart,
+        ("announced interval, in seconds", "seconds from the last announce to the leave"),
+        (Some(&|x| format!("{x:.1}")), Some(WHOLE)),
+    )?;
     let due = |x: f64| (x, leaves_after(Duration::from_secs_f64(x), plan.grace).as_secs_f64());
     // Straight, but for a bend where the grace gets shorter than the interval.
     let bend = plan.grace.as_secs_f64().clamp(intervals.start, intervals.end);
-    chart
-        .draw_series(LineSeries::new([intervals.start, bend, intervals.end].map(due), BLACK.stroke_width(1)))?
-        .label("due: TTL (2 intervals) and grace (at most 1 interval)")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 26, y)], BLACK.stroke_width(1)));
+    curve(
+        &mut chart,
+        [intervals.start, bend, intervals.end].map(due),
+        BLACK.stroke_width(1),
+        0,
+        "due: TTL (2 intervals) and grace (at most 1 interval)",
+    )?;
     let (apart, plain): (Vec<&Detection>, Vec<&Detection>) =
         detections.iter().partition(|found| found.away > Duration::from_millis(100));
     for (found, colour, label) in
@@ -172,15 +147,7 @@ fn draw_detections(area: &Area, plan: &Plan, detections: &[Detection]) -> Drawn 
             .label(label)
             .legend(move |(x, y)| Circle::new((x + 13, y), 4, colour.filled()));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .margin(10)
-        .background_style(WHITE)
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, 15))
-        .draw()?;
-    Ok(())
+    labels(&mut chart, SeriesLabelPosition::UpperLeft, 10, 15)
 }
 
 /// How late the leaves were, in milliseconds.

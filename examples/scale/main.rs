@@ -12,6 +12,8 @@
 
 mod book;
 mod bounds;
+#[path = "../common/clock.rs"]
+mod clock;
 mod fleet;
 #[path = "../common/footprint.rs"]
 #[allow(dead_code, reason = "memory is all that is asked for here")]

@@ -10,6 +10,8 @@
 //! - [`run`]: one run and its judge; [`sweep`]: all runs; [`processor`]: what they cost;
 //! - [`claims`], [`report`], [`plot`]: what it means.
 
+#[path = "../common/chart.rs"]
+mod chart;
 mod claims;
 mod cleaners;
 mod plot;

@@ -1,26 +1,21 @@
 //! The plot: dead hosts believed in over time, how soon they were found, and what the crash rate makes of it.
 
-use std::error::Error;
 use std::path::Path;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use crate::chart::{Area, Drawn, FONT, WHOLE, axes, curve, labels};
 use crate::cleaners::{ALL_KNOWING, BARE_WHEEL, CLEANERS, FAST_SCAN, SLOW_SCAN, WHEEL};
 use crate::report::names;
 use crate::run::Tally;
 use crate::scenario::{HOUR, MINUTE, Options};
 use crate::sweep::Study;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn Error>>;
-
 /// By cleaner. Colours that stay apart for everybody (Okabe and Ito).
 const COLOURS: [RGBColor; CLEANERS] =
     [RGBColor(213, 94, 0), RGBColor(230, 159, 0), RGBColor(86, 180, 233), RGBColor(0, 114, 178), BLACK];
 
 const SIZE: (u32, u32) = (1500, 1060);
-const FONT: &str = "sans-serif";
 
 /// What a logarithmic axis shows in place of 0.
 const LEAST: f64 = 0.5;
@@ -63,37 +58,16 @@ fn draw_believed(area: &Area, options: &Options, study: &Study) -> Drawn {
         .x_label_area_size(52)
         .y_label_area_size(80)
         .build_cartesian_2d(0.0..hours, (least.clamp(LEAST, most)..most * 8.0).log_scale())?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(BLACK.mix(0.08))
-        .x_desc("hours, after the warm-up")
-        .y_desc("dead hosts")
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{y:.0}"))
-        .label_style((FONT, 16))
-        .axis_desc_style((FONT, 17))
-        .draw()?;
+    axes(&mut chart, ("hours, after the warm-up", "dead hosts"), (Some(WHOLE), Some(WHOLE)))?;
     for (cleaner, name) in names(options).into_iter().enumerate().filter(|(cleaner, _)| *cleaner != ALL_KNOWING) {
         let style = COLOURS[cleaner].stroke_width(2);
         let line = samples.iter().enumerate().map(|(minute, sample)| {
             let hour = (minute + 1) as f64 * MINUTE as f64 / HOUR as f64;
             (hour, f64::from(sample[cleaner]).max(LEAST))
         });
-        chart
-            .draw_series(LineSeries::new(line, style))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 26, y)], style));
+        curve(&mut chart, line, style, 0, name)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(14)
-        .background_style(WHITE)
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, 16))
-        .draw()?;
-    Ok(())
+    labels(&mut chart, SeriesLabelPosition::UpperRight, 14, 16)
 }
 
 /// The share of dead hosts found, over the time since their death.
@@ -106,17 +80,7 @@ fn draw_detection(area: &Area, options: &Options, study: &Study) -> Drawn {
         .x_label_area_size(52)
         .y_label_area_size(70)
         .build_cartesian_2d((4.0..end).log_scale(), 0.0..103.0)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(BLACK.mix(0.08))
-        .x_desc("minutes since the death")
-        .y_desc("% of those found")
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{y:.0}"))
-        .label_style((FONT, 16))
-        .axis_desc_style((FONT, 17))
-        .draw()?;
+    axes(&mut chart, ("minutes since the death", "% of those found"), (Some(WHOLE), Some(WHOLE)))?;
     for (cleaner, name) in names(options).into_iter().enumerate().filter(|(cleaner, _)| *cleaner != ALL_KNOWING) {
         let style = COLOURS[cleaner].stroke_width(2);
         let tally = &study.main.cleaners[cleaner];
@@ -124,24 +88,17 @@ fn draw_detection(area: &Area, options: &Options, study: &Study) -> Drawn {
             let share = f64::from(step) / 200.0;
             Some((tally.quantile(share)? as f64 / MINUTE as f64, share * 100.0))
         });
-        chart
-            .draw_series(LineSeries::new(line, style))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 26, y)], style));
+        curve(&mut chart, line, style, 0, name)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::MiddleMiddle)
-        .margin(14)
-        .background_style(WHITE)
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, 15))
-        .draw()?;
-    Ok(())
+    labels(&mut chart, SeriesLabelPosition::MiddleMiddle, 14, 15)
 }
 
 /// One figure of some cleaners over the crash rates; a rate of 0 has no place on a logarithmic axis.
-fn curve<'a>(study: &'a Study, cleaner: usize, figure: fn(&Tally) -> f64) -> impl Iterator<Item = (f64, f64)> + 'a {
+fn over_rates<'a>(
+    study: &'a Study,
+    cleaner: usize,
+    figure: fn(&Tally) -> f64,
+) -> impl Iterator<Item = (f64, f64)> + 'a {
     let rates = study.sweep.iter().filter(|(rate, _)| *rate > 0.0);
     rates.map(move |(rate, outcome)| (*rate, figure(&outcome.cleaners[cleaner])))
 }
@@ -163,33 +120,13 @@ fn draw_success(area: &Area, options: &Options, study: &Study) -> Drawn {
         .x_label_area_size(52)
         .y_label_area_size(70)
         .build_cartesian_2d(rates(study).log_scale(), (lowest - 5.0).max(0.0)..101.0)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(BLACK.mix(0.08))
-        .x_desc("crashes per host and hour")
-        .y_desc("% of tasks")
-        .y_label_formatter(&|y| format!("{y:.0}"))
-        .label_style((FONT, 16))
-        .axis_desc_style((FONT, 17))
-        .draw()?;
+    axes(&mut chart, ("crashes per host and hour", "% of tasks"), (None, Some(WHOLE)))?;
     let names = names(options);
     for cleaner in [ALL_KNOWING, SLOW_SCAN, FAST_SCAN, WHEEL] {
         let style = COLOURS[cleaner].stroke_width(2);
-        chart
-            .draw_series(LineSeries::new(curve(study, cleaner, figure), style).point_size(3))?
-            .label(names[cleaner].as_str())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 26, y)], style));
+        curve(&mut chart, over_rates(study, cleaner, figure), style, 3, names[cleaner].as_str())?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerLeft)
-        .margin(14)
-        .background_style(WHITE)
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, 15))
-        .draw()?;
-    Ok(())
+    labels(&mut chart, SeriesLabelPosition::LowerLeft, 14, 15)
 }
 
 /// Connections to dead hosts over the crash rate.
@@ -204,33 +141,14 @@ fn draw_connections(area: &Area, options: &Options, study: &Study) -> Drawn {
         .x_label_area_size(52)
         .y_label_area_size(80)
         .build_cartesian_2d(rates(study).log_scale(), (low / 1.5..high * 1.5).log_scale())?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(BLACK.mix(0.08))
-        .x_desc("crashes per host and hour")
-        .y_desc("per 1,000 tasks (all-knowing: none)")
-        .label_style((FONT, 16))
-        .axis_desc_style((FONT, 17))
-        .draw()?;
+    axes(&mut chart, ("crashes per host and hour", "per 1,000 tasks (all-knowing: none)"), (None, None))?;
     let names = names(options);
     for cleaner in [SLOW_SCAN, FAST_SCAN, WHEEL, BARE_WHEEL] {
         let style = COLOURS[cleaner].stroke_width(2);
-        let points = curve(study, cleaner, figure).filter(|(_, y)| *y > 0.0);
-        chart
-            .draw_series(LineSeries::new(points, style).point_size(3))?
-            .label(names[cleaner].as_str())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 26, y)], style));
+        let points = over_rates(study, cleaner, figure).filter(|(_, y)| *y > 0.0);
+        curve(&mut chart, points, style, 3, names[cleaner].as_str())?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .margin(14)
-        .background_style(WHITE)
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, 15))
-        .draw()?;
-    Ok(())
+    labels(&mut chart, SeriesLabelPosition::UpperLeft, 14, 15)
 }
 
 #[cfg(test)]

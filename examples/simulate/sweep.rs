@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
-use crate::program::Failure;
+use crate::program::{self, Failure};
 use crate::run::{self, Outcome};
 use crate::scenario::{MINUTE, Options, Scenario};
 
@@ -44,11 +44,8 @@ pub fn study(options: &Options, interrupted: &AtomicBool) -> Result<Study, Failu
 /// The outcomes in the order of the scenarios. The runs share nothing, so the number of threads changes no figure.
 fn run_all(scenarios: &[Scenario], threads: usize, interrupted: &AtomicBool) -> Result<Vec<Outcome>, String> {
     let work = |scenario: &Scenario| u64::from(scenario.hosts) * scenario.end() / MINUTE;
-    let bar = ProgressBar::new(scenarios.iter().map(work).sum()).with_style(
-        // The template is a literal; should it ever be wrong, a plain bar serves as well.
-        ProgressStyle::with_template("{bar:30} {percent} %  {wide_msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let bar = ProgressBar::new(scenarios.iter().map(work).sum());
+    bar.set_style(program::bar("{percent} %  {wide_msg}"));
     let next = AtomicUsize::new(0);
     let ended = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);

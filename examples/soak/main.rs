@@ -15,6 +15,8 @@
 mod announcer;
 mod book;
 mod calendar;
+#[path = "../common/clock.rs"]
+mod clock;
 mod flap;
 mod fleet;
 #[path = "../common/footprint.rs"]
