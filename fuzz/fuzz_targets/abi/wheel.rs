@@ -1,13 +1,18 @@
 //! One wheel as a program holds it: makes calls, and checks their answers.
 
+#[path = "callbacks.rs"]
+mod callbacks;
+
 use std::cell::Cell;
-use std::collections::HashSet;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
 
 use hostwheel_ffi::*;
+
+use callbacks::{Walk, on_host};
+pub use callbacks::{on_event, release};
 
 use crate::input::{Answer, Call, Id, Manner, Which};
 use crate::ledger::{Fate, Ledger};
@@ -534,69 +539,4 @@ fn bytes_of(id: &Id) -> (Option<Vec<u8>>, usize) {
 
 fn pointer_to(id: &Option<Vec<u8>>) -> *const u8 {
     id.as_ref().map_or(ptr::null(), |id| id.as_ptr())
-}
-
-/// What `on_host` needs.
-struct Walk<'a> {
-    wheel: &'a Wheel,
-    /// Hosts to go on for.
-    left: Cell<u8>,
-    meanwhile: Option<&'a Call>,
-    seen: Cell<HashSet<u64>>,
-}
-
-unsafe extern "C" fn on_host(ctx: *mut c_void, host: *const hostwheel_host_t) -> i32 {
-    // SAFETY: the context of the call that this is inside of, and a host that lives as long as this.
-    let (walk, host) = unsafe { (&*ctx.cast::<Walk>(), &*host) };
-    // SAFETY: the host's id, as long as it says.
-    let id = unsafe { std::slice::from_raw_parts(host.id, host.id_len) };
-    {
-        let mut ledger = walk.wheel.ledger();
-        if !walk.wheel.manual {
-            // A callback on the wheel's thread may have announced it, and not have come to write that down.
-            ledger.register(host.user_data, host.handle);
-        }
-        ledger.check(host.handle, host.user_data, Some(id));
-        assert!(!walk.wheel.manual || ledger.fate(host.handle) == Some(Fate::Owned));
-    }
-    assert!((HOSTWHEEL_STATE_LIVE..=HOSTWHEEL_STATE_SUSPECT).contains(&host.state));
-    let mut seen = walk.seen.take();
-    assert!(seen.insert(host.handle) || walk.meanwhile.is_some(), "a walk showed a host twice");
-    walk.seen.set(seen);
-    if let Some(call) = walk.meanwhile {
-        walk.wheel.perform(call);
-    }
-    walk.left.set(walk.left.get().saturating_sub(1));
-    i32::from(walk.left.get() == 0)
-}
-
-pub unsafe extern "C" fn on_event(ctx: *mut c_void, events: *mut hostwheel_event_t, count: usize) {
-    // SAFETY: the wheel that the configuration named, which lives until it is freed.
-    let wheel = unsafe { &*ctx.cast::<Wheel>() };
-    // SAFETY: the callback's until it returns.
-    for event in unsafe { std::slice::from_raw_parts_mut(events, count) } {
-        let number = {
-            let mut ledger = wheel.ledger();
-            // SAFETY: the library's event.
-            unsafe { ledger.tell(event) };
-            ledger.events
-        };
-        if let Some(manner) = wheel.manners.get(number % wheel.manners.len().max(1)) {
-            if let Some(call) = &manner.meanwhile {
-                let outer = IN_EVENT.replace(true);
-                wheel.perform(call);
-                IN_EVENT.set(outer);
-            }
-            (event.verdict, event.retry_after_ns) = (manner.verdict, manner.retry_after_ns);
-        }
-        if event.kind == HOSTWHEEL_EVENT_LEAVE && event.verdict == HOSTWHEEL_VERDICT_DONE {
-            wheel.ledger().answer(event.handle, event.verdict);
-        }
-    }
-}
-
-pub unsafe extern "C" fn release(ctx: *mut c_void, user_data: u64) {
-    // SAFETY: see above.
-    let wheel = unsafe { &*ctx.cast::<Wheel>() };
-    wheel.ledger().release(user_data);
 }
