@@ -14,14 +14,18 @@
 //! stamp too early a time, never one before its call began, or too late a time, which the old horizon caps: wheel time at
 //! the late look that raised `away`.
 
+mod counter;
+mod os;
+
 use std::collections::VecDeque;
 
 use crate::canary::{Canary, planted};
 pub(crate) use crate::config::Clock as ClockKind;
 use crate::config::Config;
-use crate::record::LAST_TICK;
+use crate::record::{LAST_TICK, Stamp};
 use crate::sync::{AtomicBool, AtomicU64, Ordering, StatU64};
 use crate::tick::{EPOCH, TICK_NS, Tick, tick_floor, ticks_ceil};
+use counter::Counter;
 
 /// The greatest margin of the coarse clock. A lag beyond it means that the whole machine stood still; the horizon covers
 /// that.
@@ -63,8 +67,11 @@ struct Published {
 pub(crate) struct Clock {
     published: Published,
     kind: ClockKind,
-    /// What announcers read; `None` for the manual clock.
+    /// What announcers read; `None` for the manual clock. With the counter, where that does not tell.
     source: Option<os::Source>,
+    /// Stamps are made of the processor's counter.
+    counts: bool,
+    counter: Counter,
     /// The reading of the clock at which the wheel was opened; 0 for a manual one.
     base_ns: u64,
     /// The manual clock's time since open.
@@ -73,9 +80,14 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(config: &Config) -> Clock {
-        let (base_ns, margin_ns) = match config.clock {
+        let scale = if config.clock == ClockKind::Counter { os::scale() } else { None };
+        let kind = match config.clock {
+            ClockKind::Counter if scale.is_none() => ClockKind::Coarse,
+            kind => kind,
+        };
+        let (base_ns, margin_ns) = match kind {
             ClockKind::Manual => (0, 0),
-            ClockKind::Precise => (os::precise_ns(), 0),
+            ClockKind::Precise | ClockKind::Counter => (os::precise_ns(), 0),
             ClockKind::Coarse => (os::precise_ns(), 2 * os::coarse_resolution_ns()),
         };
         // Nobody has looked yet; without watchdog that does not matter.
@@ -92,12 +104,14 @@ impl Clock {
                 raised_ns: AtomicU64::new(0),
                 raised_by_ns: AtomicU64::new(0),
             },
-            kind: config.clock,
-            source: match config.clock {
+            kind,
+            source: match kind {
                 ClockKind::Manual => None,
-                ClockKind::Precise => Some(os::PRECISE),
+                ClockKind::Precise | ClockKind::Counter => Some(os::PRECISE),
                 ClockKind::Coarse => Some(os::COARSE),
             },
+            counts: scale.is_some(),
+            counter: Counter::new(scale.unwrap_or(0)),
             base_ns,
             manual_ns: AtomicU64::new(0),
         }
@@ -108,19 +122,25 @@ impl Clock {
     pub(crate) fn stamp(&self) -> Tick {
         // Acquire: pairs with the release in `Observer::look`; who sees a horizon sees the shift published before it.
         let horizon = self.published.horizon.load(Ordering::Acquire);
-        let stamp = self.reading();
+        let counted = if self.counts { self.counter.checked(os::count) } else { None };
+        let stamp = counted.unwrap_or_else(|| self.reading());
         if planted(Canary::UncappedStamp) { stamp } else { stamp.min(horizon) }
     }
 
     /// As [`stamp`](Self::stamp), if that needs no more than the clock: else `None`, and who takes a stamp in the other way
     /// calls [`hear`](Self::hear).
+    #[inline(always)]
+    pub(crate) fn plain_stamp(&self) -> Option<Stamp> {
+        if self.counts { self.counter.stamp(os::count) } else { self.plain_reading() }
+    }
+
     #[inline]
-    pub(crate) fn plain_stamp(&self) -> Option<Tick> {
+    fn plain_reading(&self) -> Option<Stamp> {
         // Acquire: pairs with the release in `hear`, which had acquired a horizon no earlier than this; so who sees it sees
         // the shift published before that horizon.
         let until = self.published.plain_until.load(Ordering::Acquire);
         let stamp = self.reading();
-        (stamp < until || planted(Canary::UncappedStamp)).then_some(stamp)
+        (stamp < until || planted(Canary::UncappedStamp)).then_some(Stamp::of(stamp))
     }
 
     /// Wheel time by the announcer's clock, horizon or not; its caller has loaded that.
@@ -145,7 +165,7 @@ impl Clock {
         [&published.shift_ns, &published.plain_until, &published.raised_ns, &published.raised_by_ns]
     }
 
-    /// The clock that announcers read, as they read it; `None` for a manual one.
+    /// The clock that announcers read, as they read it where the counter does not tell; `None` for a manual one.
     #[cfg(not(loom))]
     pub(crate) fn announcers_ns(&self) -> Option<u64> {
         self.source.map(os::read)
@@ -169,10 +189,26 @@ impl Clock {
         let before = self.published.plain_until.load(Ordering::Relaxed);
         // Acquire: as in `stamp`.
         let until = plain_until(self.published.horizon.load(Ordering::Acquire), second);
+        if self.counts && self.counter.is_due(stamp, until) {
+            self.calibrate(second);
+        }
         if before != 0 && before < until {
             // Release: pairs with the acquire in `plain_stamp`. Failed: another announcer was faster, or the wheel is closed.
             let _ = self.published.plain_until.compare_exchange(before, until, Ordering::Release, Ordering::Relaxed);
         }
+    }
+
+    /// Lets stamps of this second be made of the counter for the next while.
+    #[cold]
+    #[inline(never)]
+    fn calibrate(&self, second: u64) {
+        let terms = || {
+            // Acquire: as in `stamp`, and before the shift, so that a bound never goes with a shift from before its horizon.
+            let until = plain_until(self.published.horizon.load(Ordering::Acquire), second);
+            // Acquire: as in `reading`.
+            (until, self.published.shift_ns.load(Ordering::Acquire))
+        };
+        self.counter.calibrate(terms, os::reading);
     }
 
     /// Up to when somebody may have been heard: the end of the last second in which somebody was.
@@ -184,7 +220,7 @@ impl Clock {
     /// Publishes what `away` and the margin are now. The thread's; it alone changes them.
     fn publish_shift(&self) {
         let away_ns = self.published.away_ns.load(Ordering::Relaxed);
-        let shift_ns = shift_ns(self.margin_ns(), self.base_ns, away_ns);
+        let shift_ns = shift_ns(self.lag_ns(), self.base_ns, away_ns);
         // Release: pairs with the acquire in `reading`; a clock reading that follows it is not from before this.
         self.published.shift_ns.store(shift_ns, Ordering::Release);
     }
@@ -194,7 +230,9 @@ impl Clock {
         let ns = match self.kind {
             // Relaxed: as in `stamp`.
             ClockKind::Manual => self.manual_ns.load(Ordering::Relaxed),
-            ClockKind::Coarse | ClockKind::Precise => os::precise_ns().saturating_sub(self.base_ns),
+            ClockKind::Counter | ClockKind::Coarse | ClockKind::Precise => {
+                os::precise_ns().saturating_sub(self.base_ns)
+            }
         };
         ns.min(END_NS)
     }
@@ -221,8 +259,19 @@ impl Clock {
         self.manual_ns.store(now.max(ns), Ordering::Relaxed);
     }
 
+    /// By how much a stamp may be late.
     pub(crate) fn margin_ns(&self) -> u64 {
+        if self.counts { counter::MARGIN_NS } else { self.lag_ns() }
+    }
+
+    /// What readings are raised by.
+    fn lag_ns(&self) -> u64 {
         self.published.margin_ns.load(Ordering::Relaxed)
+    }
+
+    /// What announces are stamped with.
+    pub(crate) fn kind(&self) -> ClockKind {
+        self.kind
     }
 
     /// Raises the margin to the coarse clock's present lag and a millisecond.
@@ -234,7 +283,7 @@ impl Clock {
         let precise = os::precise_ns();
         let lag = precise.saturating_sub(os::coarse_ns());
         let margin = (lag + TICK_NS).min(MARGIN_NS_MAX);
-        if margin > self.margin_ns() {
+        if margin > self.lag_ns() {
             // Relaxed: see `stamp`.
             self.published.margin_ns.store(margin, Ordering::Relaxed);
             self.publish_shift();
@@ -252,6 +301,7 @@ impl Clock {
         self.published.closed.store(true, Ordering::Relaxed);
         // Relaxed: as above. It stays 0: announcers exchange it only for another value than 0.
         self.published.plain_until.store(0, Ordering::Relaxed);
+        self.counter.close();
     }
 }
 
@@ -382,60 +432,6 @@ impl Observer {
     }
 }
 
-/// The system's clocks.
-#[cfg(not(loom))]
-mod os {
-    /// A clock's number; that of none is 0, `CLOCK_REALTIME`, which is not for measuring.
-    pub(super) type Source = std::num::NonZero<libc::clockid_t>;
-
-    /// `CLOCK_MONOTONIC_COARSE`: the time of the last kernel tick, from memory.
-    pub(super) const COARSE: Source = Source::new(libc::CLOCK_MONOTONIC_COARSE).unwrap();
-    /// `CLOCK_MONOTONIC`.
-    pub(super) const PRECISE: Source = Source::new(libc::CLOCK_MONOTONIC).unwrap();
-
-    #[inline]
-    pub(super) fn read(clock: Source) -> u64 {
-        let mut time = std::mem::MaybeUninit::<libc::timespec>::uninit();
-        // SAFETY: writes to `time` only. It cannot fail: both clocks exist on every supported kernel.
-        let time = unsafe {
-            libc::clock_gettime(clock.get(), time.as_mut_ptr());
-            time.assume_init()
-        };
-        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-    }
-
-    pub(super) fn coarse_ns() -> u64 {
-        read(COARSE)
-    }
-
-    pub(super) fn precise_ns() -> u64 {
-        read(PRECISE)
-    }
-
-    pub(super) fn coarse_resolution_ns() -> u64 {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: writes to `time` only.
-        unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
-        time.tv_nsec as u64
-    }
-}
-
-/// Models run on the manual clock.
-#[cfg(loom)]
-mod os {
-    pub(super) type Source = std::num::NonZero<i32>;
-    pub(super) const COARSE: Source = Source::MIN;
-    pub(super) const PRECISE: Source = Source::MAX;
-    pub(super) fn read(_: Source) -> u64 {
-        unreachable!("models have a manual clock")
-    }
-    pub(super) fn coarse_ns() -> u64 {
-        read(COARSE)
-    }
-    pub(super) use coarse_ns as precise_ns;
-    pub(super) use coarse_ns as coarse_resolution_ns;
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -531,7 +527,7 @@ mod tests {
 
     #[test]
     fn the_margin_covers_the_coarse_clock() {
-        let clock = Clock::new(&Config { watchdog: Duration::ZERO, ..Config::default() });
+        let clock = Clock::new(&Config { clock: ClockKind::Coarse, watchdog: Duration::ZERO, ..Config::default() });
         for _ in 0..10_000 {
             clock.measure_lag();
             let before = tick_floor(clock.observe_ns());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::Clock;
 use crate::record::Handle;
 use crate::sync::{Ordering, StatU64};
 
@@ -62,7 +63,9 @@ pub struct Stats {
     pub away: Duration,
     /// Wheel time since open.
     pub now: Duration,
-    /// The coarse clock's margin at present.
+    /// The clock that announces are stamped with: the one that was asked for, or what stands in for it.
+    pub clock: Clock,
+    /// That clock's margin at present: by how much a stamp may be late.
     pub margin: Duration,
     /// Records that the thread looked at.
     pub visits: u64,

@@ -79,7 +79,7 @@ fn populated(clock: Clock, ids: &[String]) -> (HostWheel, Vec<Handle>) {
     (wheel, handles)
 }
 
-const CLOCKS: [Clock; 3] = [Clock::Coarse, Clock::Precise, Clock::Manual];
+const CLOCKS: [Clock; 4] = [Clock::Counter, Clock::Coarse, Clock::Precise, Clock::Manual];
 
 #[test]
 fn a_registration_allocates_so_the_count_counts() {

@@ -467,7 +467,7 @@ fn settle_is_for_drained_wheels_and_for_the_first_answer_to_the_current_attempt(
 
 #[test]
 fn a_wheel_with_a_thread_is_not_advanced() {
-    for clock in [Clock::Coarse, Clock::Precise] {
+    for clock in [Clock::Counter, Clock::Coarse, Clock::Precise] {
         let config = Config { clock, ..Config::default() };
         for wheel in [HostWheel::start(config.clone(), done).unwrap(), HostWheel::drained(config).unwrap().0] {
             assert_eq!(wheel.advance(secs(1)), Err(AdvanceError::Mode));

@@ -47,19 +47,19 @@ impl Dice {
     }
 }
 
-/// Takes the time of announces. One that is stamped with the coarse clock may lie in the past by what that clock lags
+/// Takes the time of announces. A stamp of the coarse clock may lie in the past by what that clock lags
 /// beyond the margin; that happens when the processor that keeps the time is taken away, and is measured here.
 #[derive(Clone, Copy)]
 struct Watch {
-    /// The least margin of the stamps; `None` for the precise clock, whose stamps are exact.
+    /// The least margin of the coarse clock's stamps; `None` for the other clocks, whose stamps are never early.
     margin: Option<Duration>,
 }
 
 impl Watch {
     /// A wheel's watch: the margin never shrinks.
     fn of(wheel: &HostWheel) -> Watch {
-        let margin = wheel.stats().margin;
-        Watch { margin: (!margin.is_zero()).then_some(margin) }
+        let stats = wheel.stats();
+        Watch { margin: (stats.clock == Clock::Coarse).then_some(stats.margin) }
     }
 
     /// A moment that the stamp of an announce that begins now is not before.
@@ -228,6 +228,11 @@ fn a_storm_with_callbacks(clock: Clock) {
     let mut book = std::mem::take(&mut *book.lock().unwrap());
     book.add(noted);
     book.judge();
+}
+
+#[test]
+fn no_host_leaves_early_twice_or_never_with_the_processors_counter() {
+    a_storm_with_callbacks(Clock::Counter);
 }
 
 #[test]

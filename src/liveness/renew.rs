@@ -108,7 +108,7 @@ impl Shared {
             return false;
         }
         point(Point::Heard);
-        if now + new.ttl_floor() < record.armed_seq() {
+        if new.last_of_live() + new.ttl_floor() < record.armed_seq() {
             self.report_early(handle.index(), record, new);
         }
         true

@@ -111,6 +111,7 @@ impl Shared {
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             now: Duration::from_nanos(self.clock.now_ns()),
+            clock: self.clock.kind(),
             margin: Duration::from_nanos(self.clock.margin_ns()),
             records: u64::from(self.slab.used()),
             ..stats::snapshot(&self.producers, &self.thread)

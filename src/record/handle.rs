@@ -21,9 +21,11 @@ impl Handle {
         Handle(NonZeroU64::new(raw).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// The handle of a number that [`as_raw`](Self::as_raw) gave; `None` for 0.
+    /// The handle of a number that [`as_raw`](Self::as_raw) gave; `None` for one that it never gives, 0 among them.
     pub fn from_raw(raw: u64) -> Option<Handle> {
-        NonZeroU64::new(raw).map(Handle)
+        let handle = NonZeroU64::new(raw).map(Handle)?;
+        // A record that was never used has generation 0.
+        (handle.generation() != 0).then_some(handle)
     }
 
     /// The handle as a number, for storing or sending it.
@@ -68,5 +70,6 @@ mod tests {
             assert_eq!(Handle::from_raw(handle.as_raw()), Some(handle));
         }
         assert_eq!(Handle::from_raw(0), None);
+        assert_eq!(Handle::from_raw(u64::from(u32::MAX)), None, "no handle has generation 0");
     }
 }

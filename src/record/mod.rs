@@ -49,7 +49,7 @@ pub(crate) use dirty::Collector;
 pub use handle::Handle;
 pub(crate) use line::{BORN_LATE, HELD, LINGERED, RESCUED, Record, SUSPECTED, TOLD};
 pub(crate) use slab::{ReserveError, Slab};
-pub(crate) use word::{Cadence, LAST_TICK, State, Word};
+pub(crate) use word::{Cadence, LAST_TICK, Stamp, State, Word};
 
 /// `armed` of a record that nobody has placed since it was reserved.
 pub(crate) const NONE: crate::tick::Tick = crate::tick::Tick::MAX;

@@ -1,7 +1,7 @@
 //! The slab: records that never move and are never unmapped before the wheel itself goes.
 //!
-//! A record is reached by its index in O(1) and without a lock; an index that was never used is told from a used one, so a
-//! forged handle reads nothing but a generation that does not match. Records come from the free list or, when that is
+//! A record is reached by its index in O(1) and without a lock; one that was never used has a generation that no handle has,
+//! so a forged handle reads nothing but a generation that does not match. Records come from the free list or, when that is
 //! empty, from the first index never used; the slab is bounded by `max_hosts`.
 
 use std::io;
@@ -44,10 +44,9 @@ pub(crate) enum ReserveError {
 /// All records.
 pub(crate) struct Slab {
     space: Space,
-    /// Records that have memory: all indices below this. With `space` in front, so that what every announce reads stands
-    /// together.
-    backed: AtomicU32,
     max_hosts: u32,
+    /// Records that have memory to write to: all indices below this.
+    backed: AtomicU32,
     /// Seed of the first generations: random per wheel, so that handles of another wheel are almost surely stale.
     seed: u32,
     /// Generations that a record may have; tests shrink it.
@@ -85,9 +84,9 @@ impl Slab {
         let chunks = max_hosts.div_ceil(CHUNK);
         Ok(Slab {
             space: Space::reserve(chunks * CHUNK)?,
+            max_hosts: max_hosts as u32,
             // In models all records exist from the start.
             backed: AtomicU32::new(if cfg!(loom) { (chunks * CHUNK) as u32 } else { 0 }),
-            max_hosts: max_hosts as u32,
             seed,
             lives,
             leaves: zeroed(chunks * FAN),
@@ -105,14 +104,14 @@ impl Slab {
         self.space.base().as_ptr()
     }
 
-    /// The record at `index`, if there is memory for it.
+    /// The record at `index`, if there can be one. One that was never used is zero and may be in memory that cannot be written to:
+    /// its generation is 0, which no handle has.
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&Record> {
-        // Acquire: pairs with the release in `back_chunk`.
-        if index >= self.backed.load(Ordering::Acquire) {
+        if index >= self.max_hosts {
             return None;
         }
-        // SAFETY: a record that has memory, all of whose fields are atomics or cells; it lives as long as the slab.
+        // SAFETY: within the space, where zeros are a record; its fields are atomics or cells, and it lives as long as the slab.
         Some(unsafe { self.space.base().add(index as usize).as_ref() })
     }
 
@@ -202,7 +201,7 @@ impl Slab {
 
     /// Makes sure that there is memory for the record at `index`, and for the whole chunk with it.
     fn ensure_backed(&self, index: u32) -> Result<(), ReserveError> {
-        // Acquire: as in `get`.
+        // Acquire: pairs with the release in `back_chunk`.
         if index < self.backed.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -226,7 +225,7 @@ impl Slab {
                 let record = unsafe { self.space.base().add(index as usize).as_ref() };
                 record.store_word(Word::new(0, Cadence::NONE, State::Free));
             }
-            // Release: pairs with the acquire in `get`: who sees the bound sees memory, with words that say Free.
+            // Release: pairs with the acquire in `ensure_backed`: who sees the bound sees words that say Free, and may write.
             self.backed.store(end, Ordering::Release);
         }
         #[cfg(loom)]
@@ -397,11 +396,12 @@ mod tests {
     #[test]
     fn an_index_never_used_has_no_generation() {
         let slab = slab(10_000, 7, u32::MAX);
-        assert!(slab.get(0).is_none());
+        assert_eq!(slab.record(0).generation(), 0, "it can be read though nothing was ever written there");
         let index = slab.reserve().unwrap();
         fill(&slab, index);
         assert_eq!(slab.record(1).generation(), 0);
-        assert!(slab.get(9_000).is_none());
+        assert_eq!(slab.record(9_999).generation(), 0);
+        assert!(slab.get(10_000).is_none());
         assert!(slab.get(u32::MAX).is_none());
     }
 }

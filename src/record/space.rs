@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use super::line::Record;
 
-/// Room for records in one piece. Those that were never [`back`](Self::back)ed must not be touched.
+/// Room for records in one piece. Those that were never [`back`](Self::back)ed are zero and must not be written to.
 pub(super) struct Space {
     base: NonNull<Record>,
     records: usize,
@@ -22,14 +22,14 @@ impl Space {
 
 #[cfg(not(loom))]
 impl Space {
-    /// Reserves addresses. No memory is used or promised yet.
+    /// Reserves addresses. No memory is used or promised yet: whoever reads it sees the system's page of zeros.
     pub(super) fn reserve(records: usize) -> io::Result<Space> {
         // SAFETY: a new anonymous mapping at an address of the system's choice touches nothing that exists.
         let base = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 records * size_of::<Record>(),
-                libc::PROT_NONE,
+                libc::PROT_READ,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                 -1,
                 0,

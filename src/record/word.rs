@@ -30,6 +30,31 @@ const VALUES: u32 = 1 << (INTERVAL_BITS - 1);
 /// The last tick that the word can hold: 17 years of wheel time.
 pub(crate) const LAST_TICK: Tick = (1 << LAST_BITS) - 1;
 
+/// A moment in wheel time, as a word holds it: the tick above, below it a fraction in place of the interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    /// Bits of the fraction.
+    pub(crate) const FRACTION: u32 = LAST_SHIFT;
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Stamp {
+        Stamp(bits)
+    }
+
+    /// The beginning of a tick.
+    #[inline]
+    pub(crate) fn of(tick: Tick) -> Stamp {
+        Stamp(tick << LAST_SHIFT)
+    }
+
+    #[inline]
+    pub(crate) fn tick(self) -> Tick {
+        self.0 >> LAST_SHIFT
+    }
+}
+
 /// What a record is at the moment. See the state diagram in the module above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -113,17 +138,17 @@ impl Word {
         Word(bits)
     }
 
-    /// The word of a Live host that is heard at `now`, with its interval or a new one; `None` if it is not Live or was heard
-    /// at `now` or later already. `now` is in range.
+    /// The word of a Live host that is heard now, with its interval or a new one; `None` if it is not Live or was heard later
+    /// already. Of one that was heard in the same tick it depends on the fraction. `now` is in range.
     ///
     /// Little of it needs the old word, which the processor is still waiting for: see `Shared::touch`.
     #[inline]
-    pub(crate) fn renewed(self, now: Tick, cadence: Option<Cadence>) -> Option<Word> {
-        debug_assert!(now <= LAST_TICK, "stamps end at the horizon, which is in range");
-        let heard = now << LAST_SHIFT;
+    pub(crate) fn renewed(self, now: Stamp, cadence: Option<Cadence>) -> Option<Word> {
+        debug_assert!(now.tick() <= LAST_TICK, "stamps end at the horizon, which is in range");
+        let heard = now.0 & !INTERVAL_MASK;
         let interval = cadence.map_or(self.0 & INTERVAL_MASK, |cadence| u64::from(cadence.0));
         // The word of any other state is a greater number than that of a Live host, whenever that was heard.
-        (self.0 < heard).then_some(Word(heard | interval))
+        (self.0 < now.0).then_some(Word(heard + interval))
     }
 
     /// What the host's TTL is at least: exact for an interval in milliseconds, else less.
@@ -143,6 +168,13 @@ impl Word {
     #[inline]
     pub(crate) fn last(self) -> Tick {
         self.0 >> LAST_SHIFT & LAST_TICK
+    }
+
+    /// As [`last`](Self::last), of a word that says Live.
+    #[inline]
+    pub(crate) fn last_of_live(self) -> Tick {
+        debug_assert_eq!(self.state(), State::Live);
+        self.0 >> LAST_SHIFT
     }
 
     /// The interval.
@@ -228,11 +260,16 @@ mod tests {
         let (ms, seconds) = (Cadence::from_ms(30_000), Cadence::from_ms(4_000_000));
         for cadence in [Cadence::NONE, ms, seconds] {
             let word = Word::new(1000, cadence, State::Live);
-            assert_eq!(word.renewed(1001, None), Some(Word::new(1001, cadence, State::Live)));
-            assert_eq!(word.renewed(1001, Some(ms)), Some(Word::new(1001, ms, State::Live)));
-            assert_eq!((word.renewed(1000, None), word.renewed(999, Some(seconds))), (None, None));
+            let [earlier, same, later] = [999, 1000, 1001].map(Stamp::of);
+            for later in [later, Stamp(later.0 | INTERVAL_MASK)] {
+                assert_eq!(word.renewed(later, None), Some(Word::new(1001, cadence, State::Live)));
+                assert_eq!(word.renewed(later, Some(ms)), Some(Word::new(1001, ms, State::Live)));
+            }
+            assert_eq!((word.renewed(same, None), word.renewed(earlier, Some(seconds))), (None, None));
+            // In the same tick it changes the interval, or nothing.
+            assert_eq!(word.renewed(Stamp(same.0 | INTERVAL_MASK), None), Some(word));
             for state in STATES.into_iter().filter(|state| *state != State::Live) {
-                assert_eq!(word.with_state(state).renewed(1001, None), None);
+                assert_eq!(word.with_state(state).renewed(Stamp(later.0 | INTERVAL_MASK), None), None);
             }
         }
     }

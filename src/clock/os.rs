@@ -1,0 +1,174 @@
+//! The system's clocks, and the processor's counter.
+
+#[cfg(not(loom))]
+pub(super) use system::*;
+
+#[cfg(loom)]
+pub(super) use model::*;
+
+/// The counter, and what `CLOCK_MONOTONIC` read just after it.
+pub(super) struct Reading {
+    pub(super) count: u64,
+    pub(super) ns: u64,
+}
+
+#[cfg(not(loom))]
+mod system {
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    use super::Reading;
+    use crate::clock::counter;
+
+    /// A clock's number; that of none is 0, `CLOCK_REALTIME`, which is not for measuring.
+    pub(in super::super) type Source = std::num::NonZero<libc::clockid_t>;
+
+    /// `CLOCK_MONOTONIC_COARSE`: the time of the last kernel tick, from memory.
+    pub(in super::super) const COARSE: Source = Source::new(libc::CLOCK_MONOTONIC_COARSE).unwrap();
+    /// `CLOCK_MONOTONIC`.
+    pub(in super::super) const PRECISE: Source = Source::new(libc::CLOCK_MONOTONIC).unwrap();
+
+    /// A reading of counter and clock that took longer than this, as the thread lost the processor between them, tells little.
+    const READING_NS_MAX: u64 = 20_000;
+
+    /// Long enough to tell a rate by.
+    const MEASUREMENT: Duration = Duration::from_micros(500);
+
+    #[inline]
+    pub(in super::super) fn read(clock: Source) -> u64 {
+        let mut time = std::mem::MaybeUninit::<libc::timespec>::uninit();
+        // SAFETY: writes to `time` only. It cannot fail: both clocks exist on every supported kernel.
+        let time = unsafe {
+            libc::clock_gettime(clock.get(), time.as_mut_ptr());
+            time.assume_init()
+        };
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    }
+
+    pub(in super::super) fn coarse_ns() -> u64 {
+        read(COARSE)
+    }
+
+    pub(in super::super) fn precise_ns() -> u64 {
+        read(PRECISE)
+    }
+
+    pub(in super::super) fn coarse_resolution_ns() -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: writes to `time` only.
+        unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+        time.tv_nsec as u64
+    }
+
+    /// Counter and clock together; `None` if they were read too far apart. Who is held back between the two takes the count for
+    /// later than it was, so what is made of it is late, and never early.
+    pub(in super::super) fn reading() -> Option<Reading> {
+        let before_ns = precise_ns();
+        let count = count();
+        let ns = precise_ns();
+        (ns - before_ns <= READING_NS_MAX).then_some(Reading { count, ns })
+    }
+
+    /// What makes time of the counter's readings; `None` where it is not to be trusted. Measured once in a process, for a
+    /// millisecond.
+    pub(in super::super) fn scale() -> Option<u64> {
+        static SCALE: OnceLock<Option<u64>> = OnceLock::new();
+        let agreed = || {
+            let (one, other) = (measured()?, measured()?);
+            (one.abs_diff(other) <= other / 64).then_some(other)
+        };
+        *SCALE.get_or_init(|| if counts() { (0..8).find_map(|_| agreed()) } else { None })
+    }
+
+    fn measured() -> Option<u64> {
+        let from = reading()?;
+        std::thread::sleep(MEASUREMENT);
+        let to = reading()?;
+        counter::scale(to.count.wrapping_sub(from.count), to.ns - from.ns)
+    }
+
+    /// Eight times the processor's time stamp counter at about this moment: a scale for that holds in 64 bits from half a
+    /// gigahertz on. It does not wait for what precedes it in the program.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(in super::super) fn count() -> u64 {
+        let (low, high): (u64, u64);
+        // SAFETY: reads a register; `counts` has found that the process may.
+        unsafe { std::arch::asm!("rdtsc", out("rax") low, out("rdx") high, options(nostack, preserves_flags)) };
+        // One instruction less than eight times what the intrinsic puts together.
+        (high << 35).wrapping_add(low * 8)
+    }
+
+    /// Whether the counter goes on evenly and means the same on all processors. The kernel has found out: it tells the time by
+    /// it only then. And whether this process may read it.
+    #[cfg(target_arch = "x86_64")]
+    fn counts() -> bool {
+        let mut allowed: libc::c_int = 0;
+        // SAFETY: writes to `allowed` only.
+        let asked = unsafe { libc::prctl(libc::PR_GET_TSC, std::ptr::from_mut(&mut allowed)) };
+        let source = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        asked == 0 && allowed == libc::PR_TSC_ENABLE && source.is_ok_and(|source| source.trim() == "tsc")
+    }
+
+    /// Never read: [`counts`] says no.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(in super::super) fn count() -> u64 {
+        0
+    }
+
+    /// Counters of other processors are not read.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn counts() -> bool {
+        false
+    }
+}
+
+/// Models have one time, which a test sets, and a counter that goes by it.
+#[cfg(loom)]
+mod model {
+    use super::Reading;
+    use crate::clock::counter;
+    use crate::sync::{AtomicU64, Ordering};
+
+    pub(in super::super) type Source = std::num::NonZero<i32>;
+    pub(in super::super) const COARSE: Source = Source::MIN;
+    pub(in super::super) const PRECISE: Source = Source::MAX;
+
+    loom::lazy_static! {
+        static ref NOW_NS: AtomicU64 = AtomicU64::new(1);
+    }
+
+    pub(in super::super) fn set(ns: u64) {
+        NOW_NS.store(ns, Ordering::Relaxed);
+    }
+
+    pub(in super::super) fn precise_ns() -> u64 {
+        NOW_NS.load(Ordering::Relaxed)
+    }
+
+    pub(in super::super) fn read(_: Source) -> u64 {
+        precise_ns()
+    }
+
+    pub(in super::super) fn coarse_ns() -> u64 {
+        precise_ns()
+    }
+
+    pub(in super::super) fn coarse_resolution_ns() -> u64 {
+        0
+    }
+
+    /// Of three counts a nanosecond.
+    pub(in super::super) fn count() -> u64 {
+        8 * 3 * precise_ns()
+    }
+
+    pub(in super::super) fn scale() -> Option<u64> {
+        counter::scale(8 * 3, 1)
+    }
+
+    pub(in super::super) fn reading() -> Option<Reading> {
+        let count = count();
+        Some(Reading { count, ns: precise_ns() })
+    }
+}
