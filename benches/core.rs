@@ -44,7 +44,8 @@ const FLEETS: [usize; 3] = [10_000, 1_000_000, 10_000_000];
 const ROUNDS: usize = 5;
 /// Criterion measures fleets up to this size; larger ones only repeat what these say.
 const CRITERION_HOSTS: usize = 1_000_000;
-/// Fleets up to this size are measured by id too; a larger one would need ids, a map and wheels by the dozen gigabytes.
+/// Fleets up to this size are measured by id too; of a larger one, ids and map would take gigabytes, and filling the
+/// wheels and maps of every round minutes.
 const BY_ID_HOSTS: usize = 5_000_000;
 
 /// What is measured of one fleet and kept between rounds.
