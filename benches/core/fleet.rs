@@ -23,7 +23,7 @@ const BATCH: u32 = 1024;
 pub struct Fleet {
     /// Host numbers in the order of the calls.
     pub order: Vec<u32>,
-    /// Their ids, in the same order.
+    /// Their ids, in the same order; none without [`Fleet::with_ids`].
     pub ids: Vec<Id>,
 }
 
@@ -31,8 +31,13 @@ impl Fleet {
     pub fn new(hosts: usize) -> Fleet {
         let mut order: Vec<u32> = (0..hosts as u32).collect();
         order.shuffle(&mut StdRng::seed_from_u64(SEED));
-        let ids = order.iter().map(|&host| id(host)).collect();
-        Fleet { order, ids }
+        Fleet { order, ids: Vec::new() }
+    }
+
+    /// For calls by id. They are much of the memory of a large fleet, whose hosts can be registered without.
+    pub fn with_ids(mut self) -> Fleet {
+        self.ids = self.order.iter().map(|&host| id(host)).collect();
+        self
     }
 
     pub fn hosts(&self) -> usize {

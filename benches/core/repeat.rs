@@ -11,31 +11,36 @@ pub trait Calls {
     fn call(&self, first: usize, end: usize);
 }
 
+/// Waits until the coarse clock moves.
+///
+/// A wheel stores nothing when a host is heard twice in the same tick; a small fleet whose passes did not wait for this would
+/// hardly ever have to store.
+pub fn wait_for_a_reading() {
+    let before = coarse_ns();
+    while coarse_ns() == before {
+        std::hint::spin_loop();
+    }
+}
+
 /// Makes calls in order, round and round, and times them.
 pub struct Repeat<C> {
-    calls: C,
+    pub calls: C,
     next: usize,
 }
 
 impl<C: Calls> Repeat<C> {
     pub fn new(calls: C) -> Self {
-        Repeat { calls, next: 0 }
+        Repeat { next: calls.hosts(), calls }
     }
 
-    /// Makes `count` calls.
-    ///
-    /// Every pass over the hosts begins with a new reading of the coarse clock. A wheel stores nothing when a host is heard
-    /// twice in the same tick; without the wait a small fleet would hardly ever have to store.
+    /// Makes `count` calls. Every pass over the hosts begins with a new reading of the coarse clock.
     pub fn timed(&mut self, count: usize) -> Duration {
         let mut spent = Duration::ZERO;
         let mut left = count;
         while left > 0 {
             if self.next == self.calls.hosts() {
                 self.next = 0;
-                let before = coarse_ns();
-                while coarse_ns() == before {
-                    std::hint::spin_loop();
-                }
+                wait_for_a_reading();
             }
             let end = self.calls.hosts().min(self.next + left);
             let start = Instant::now();
@@ -50,7 +55,12 @@ impl<C: Calls> Repeat<C> {
     /// Whole passes, in nanoseconds per call: about 4 million calls, so that a small fleet is measured long enough.
     pub fn measure(&mut self) -> f64 {
         let hosts = self.calls.hosts();
-        let count = hosts * (4_000_000 / hosts).clamp(1, 50);
+        let count = hosts * passes(hosts);
         per_call(self.timed(count), count)
     }
+}
+
+/// In how many passes a fleet is measured.
+pub fn passes(hosts: usize) -> usize {
+    (4_000_000 / hosts).clamp(1, 50)
 }

@@ -92,14 +92,14 @@ fn compare(hosts: usize, rounds: usize, seconds: usize) {
     let mut outcomes: Vec<(&'static str, Outcome)> =
         subjects.iter().map(|subject| (subject.name, Outcome::Measured(Vec::new()))).collect();
     if hosts >= TRIED_FROM {
-        let tenth = Arc::new(Fleet::new(hosts / 10));
+        let tenth = Arc::new(Fleet::new(hosts / 10).with_ids());
         for (subject, (_, outcome)) in subjects.iter().zip(&mut outcomes) {
             if let Some(why) = misfit(subject, &tenth, seconds) {
                 *outcome = Outcome::Skipped(why);
             }
         }
     }
-    let fleet = Arc::new(Fleet::new(hosts));
+    let fleet = Arc::new(Fleet::new(hosts).with_ids());
     let began = Instant::now();
     for done in 0..rounds {
         let spent = began.elapsed().as_secs_f64();
