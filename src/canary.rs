@@ -40,6 +40,8 @@ pub(crate) enum Canary {
     ForgottenRetry,
     /// Announcers do not cap their stamps by the horizon.
     UncappedStamp,
+    /// The bound that goes with a sum is made of a horizon that is newer than the sum.
+    LateBound,
     /// A host leaves without the grace after its TTL.
     NoGrace,
     /// Time in which nobody looked counts against the hosts.

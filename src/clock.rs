@@ -17,6 +17,9 @@
 mod counter;
 mod os;
 
+#[cfg(loom)]
+pub(crate) use os::set as set_model_time;
+
 use std::collections::VecDeque;
 
 use crate::canary::{Canary, planted};
@@ -203,6 +206,10 @@ impl Clock {
     #[inline(never)]
     fn calibrate(&self, second: u64) {
         let terms = || {
+            if planted(Canary::LateBound) {
+                let shift_ns = self.published.shift_ns.load(Ordering::Acquire);
+                return (plain_until(self.published.horizon.load(Ordering::Acquire), second), shift_ns);
+            }
             // Acquire: as in `stamp`, and before the shift, so that a bound never goes with a shift from before its horizon.
             let until = plain_until(self.published.horizon.load(Ordering::Acquire), second);
             // Acquire: as in `reading`.

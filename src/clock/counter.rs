@@ -79,7 +79,7 @@ impl Counter {
         // knows of.
         let sum = self.sum.load(Ordering::Acquire);
         let stamp = scaled(count(), self.scale).wrapping_add(sum);
-        (stamp < until || planted(Canary::UncappedStamp)).then_some(Stamp::from_bits(stamp))
+        (stamp < until || planted(Canary::UncappedStamp) && until > NOT_YET).then_some(Stamp::from_bits(stamp))
     }
 
     /// The stamp of now, if it is plain, and not so long ago that the counter must have begun anew.
@@ -162,4 +162,180 @@ fn units(ns: u64) -> u64 {
 /// The scale of a counter that `counted` while so many nanoseconds `passed`; `None` if it is too slow, or stood still.
 pub(super) fn scale(counted: u64, passed: u64) -> Option<u64> {
     u64::try_from((u128::from(units(passed)) << 64).checked_div(counted.into())?).ok()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::clock::os;
+    use crate::tick::EPOCH;
+    use std::cell::Cell;
+
+    /// Counts five times in two nanoseconds, eightfold, as long as it is not told otherwise.
+    struct World {
+        counter: Counter,
+        ns: Cell<u64>,
+        count: Cell<u64>,
+    }
+
+    /// A bound beyond all others.
+    const LATE: Tick = Tick::MAX >> Stamp::FRACTION;
+
+    /// What makes wheel time of the clock's nanoseconds, rounded up.
+    const SHIFT_NS: u64 = EPOCH * TICK_NS + TICK_NS - 1;
+
+    impl World {
+        fn new() -> World {
+            let scale = scale(20_000_000, 1_000_000).expect("half a gigahertz and more");
+            World { counter: Counter::new(scale), ns: Cell::new(5), count: Cell::new(1 << 40) }
+        }
+
+        /// A world in which counter and clock agree.
+        fn agreed() -> World {
+            let world = World::new();
+            world.calibrate(LATE);
+            world.pass(1_000_000, 20_000_000);
+            world.calibrate(LATE);
+            world
+        }
+
+        fn pass(&self, ns: u64, counts: u64) {
+            self.ns.set(self.ns.get() + ns);
+            self.count.set(self.count.get() + counts);
+        }
+
+        fn calibrate(&self, bound: Tick) {
+            let reading = Reading { count: self.count.get(), ns: self.ns.get() };
+            self.counter.calibrate(|| (bound, SHIFT_NS), || Some(reading));
+        }
+
+        fn stamp(&self) -> Option<Tick> {
+            self.counter.checked(|| self.count.get())
+        }
+
+        /// The tick of now, rounded up: no stamp may be earlier.
+        fn now(&self) -> Tick {
+            (self.ns.get() + SHIFT_NS) / TICK_NS
+        }
+    }
+
+    #[test]
+    fn nothing_is_plain_until_counter_and_clock_have_agreed() {
+        let world = World::new();
+        assert_eq!(world.stamp(), None);
+        world.calibrate(LATE);
+        assert_eq!(world.stamp(), None, "one reading tells no rate");
+        world.pass(1_000_000, 20_000_000);
+        world.calibrate(LATE);
+        assert_eq!(world.stamp(), Some(world.now() + 1), "by the margin");
+    }
+
+    #[test]
+    fn a_stamp_is_never_early_by_a_counter_that_is_off_by_an_eighth() {
+        for counts in [17_500_000, 19_000_000, 20_000_000, 22_000_000] {
+            let world = World::agreed();
+            let mut plain = 0;
+            for _ in 0..200 {
+                world.pass(50_000, counts / 20);
+                if let Some(stamp) = world.stamp() {
+                    assert!((world.now()..=world.now() + 2).contains(&stamp), "{counts}: {stamp}, now {}", world.now());
+                    plain += 1;
+                }
+            }
+            assert!((100..200).contains(&plain), "for about 8 of 10 ms, but for {plain} steps");
+        }
+    }
+
+    #[test]
+    fn no_stamp_is_beyond_its_bound() {
+        let world = World::agreed();
+        let bound = world.now() + 12;
+        world.pass(9_000_000, 180_000_000);
+        assert_eq!(world.stamp(), None, "the sum is too old");
+        world.calibrate(bound);
+        while let Some(stamp) = world.stamp() {
+            assert!(stamp < bound);
+            world.pass(100_000, 2_000_000);
+        }
+        assert!(world.now() + 2 >= bound, "and stamps are plain up to it");
+    }
+
+    #[test]
+    fn a_counter_that_begins_anew_or_changed_its_rate_is_not_believed() {
+        let world = World::agreed();
+        world.count.set(7);
+        assert_eq!(world.stamp(), None, "a stamp from before the wheel was opened");
+        world.pass(9_000_000, 180_000_000);
+        world.calibrate(LATE);
+        assert_eq!(world.stamp(), None);
+        world.pass(9_000_000, 180_000_000);
+        world.calibrate(LATE);
+        assert_eq!(world.stamp(), Some(world.now() + 1), "they agree again");
+        for _ in 0..10 {
+            world.pass(9_000_000, 150_000_000);
+            world.calibrate(LATE);
+            assert_eq!(world.stamp(), None, "it goes at another rate than was measured");
+        }
+    }
+
+    #[test]
+    fn a_reading_that_failed_and_a_holder_elsewhere_change_nothing() {
+        let world = World::agreed();
+        world.pass(9_000_000, 180_000_000);
+        world.counter.calibrate(|| (LATE, SHIFT_NS), || None);
+        assert_eq!(world.stamp(), None);
+        world.counter.calibrate(
+            || {
+                world.calibrate(LATE);
+                (LATE, SHIFT_NS)
+            },
+            || None,
+        );
+        assert_eq!(world.stamp(), None, "the flag was taken");
+        world.calibrate(LATE);
+        assert!(world.stamp().is_some(), "and is free again");
+    }
+
+    #[test]
+    fn a_closed_wheel_stays_closed() {
+        let world = World::agreed();
+        assert!(world.counter.is_due(world.now() + SPAN, LATE));
+        world.counter.close();
+        assert_eq!(world.stamp(), None);
+        assert!(!world.counter.is_due(world.now() + SPAN, LATE));
+        world.pass(9_000_000, 180_000_000);
+        world.calibrate(LATE);
+        assert_eq!(world.stamp(), None);
+    }
+
+    #[test]
+    fn a_scale_needs_a_counter_that_runs_and_is_fast_enough() {
+        assert_eq!(scale(0, 1_000_000), None);
+        assert_eq!(scale(8 * 500_000, 1_000_000), None, "half a gigahertz");
+        assert!(scale(8 * 600_000, 1_000_000).is_some());
+    }
+
+    #[test]
+    fn the_processors_counter_makes_stamps_that_are_never_early() {
+        let Some(scale) = os::scale() else {
+            println!("left out: this system's clock is not the processor's counter");
+            return;
+        };
+        let counter = Counter::new(scale);
+        let (mut plain, mut began) = (0, os::precise_ns());
+        let end = began + 300_000_000;
+        while began < end {
+            let stamp = counter.checked(os::count);
+            let ended = os::precise_ns();
+            if let Some(stamp) = stamp {
+                plain += 1;
+                let [earliest, latest] = [began, ended + MARGIN_NS].map(|ns| (ns + SHIFT_NS) / TICK_NS);
+                assert!((earliest..=latest + 1).contains(&stamp), "{stamp} is not in {earliest}..={latest}");
+            } else {
+                counter.calibrate(|| (LATE, SHIFT_NS), os::reading);
+            }
+            began = os::precise_ns();
+        }
+        assert!(plain > 1000, "{plain} stamps were made of the counter");
+    }
 }

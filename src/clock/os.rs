@@ -4,6 +4,8 @@
 pub(super) use system::*;
 
 #[cfg(loom)]
+pub(crate) use model::set;
+#[cfg(loom)]
 pub(super) use model::*;
 
 /// The counter, and what `CLOCK_MONOTONIC` read just after it.
@@ -129,6 +131,7 @@ mod model {
     use super::Reading;
     use crate::clock::counter;
     use crate::sync::{AtomicU64, Ordering};
+    use crate::tick::TICK_NS;
 
     pub(in super::super) type Source = std::num::NonZero<i32>;
     pub(in super::super) const COARSE: Source = Source::MIN;
@@ -138,7 +141,7 @@ mod model {
         static ref NOW_NS: AtomicU64 = AtomicU64::new(1);
     }
 
-    pub(in super::super) fn set(ns: u64) {
+    pub(crate) fn set(ns: u64) {
         NOW_NS.store(ns, Ordering::Relaxed);
     }
 
@@ -164,7 +167,7 @@ mod model {
     }
 
     pub(in super::super) fn scale() -> Option<u64> {
-        counter::scale(8 * 3, 1)
+        counter::scale(8 * 3 * TICK_NS, TICK_NS)
     }
 
     pub(in super::super) fn reading() -> Option<Reading> {

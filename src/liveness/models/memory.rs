@@ -1,7 +1,6 @@
-//! The free list, the publication of what a record holds, and observed time.
+//! The free list, and the publication of what a record holds.
 
 use super::*;
-use crate::clock::{Clock as WheelClock, Observer};
 use crate::event::HostId;
 use crate::record::{Slab, State};
 use loom::thread;
@@ -122,39 +121,4 @@ fn loom_who_finds_a_mark_finds_the_host() {
         assert_eq!(&*unsafe { world.shared.slab.record(host.index()).id() }, [0]);
         assert_eq!(registrant.join().expect("the registrant returns"), host);
     });
-}
-
-/// Announcers that hold an old horizon or `away`, while a late look raises them; one of them may have its bound from the other.
-fn a_stamp_against_a_late_look() {
-    let config = Config { clock: Clock::Manual, ..Config::default() };
-    let clock = Arc::new(WheelClock::new(&config));
-    let mut observer = Observer::new(&config);
-    observer.look(&clock, false);
-    let stamp = |clock: &WheelClock| {
-        clock.plain_stamp().unwrap_or_else(|| {
-            let stamp = clock.stamp();
-            clock.hear(stamp);
-            stamp
-        })
-    };
-    let announcers = [clock.clone(), clock.clone()].map(|clock| thread::spawn(move || stamp(&clock)));
-    clock.set_manual(1000 * TICK_NS);
-    let now = observer.look(&clock, false);
-    assert_eq!(now, tick(750));
-    for announcer in announcers {
-        let stamp = announcer.join().expect("the announcer returns");
-        assert!(stamp <= now, "a stamp of {stamp} lies beyond the time of the look, {now}");
-        assert!(stamp >= tick(0), "a stamp lies before its call");
-    }
-    assert!(stamp(&clock) >= now, "who announces after the look is not stamped before it");
-}
-
-#[test]
-fn loom_a_stamp_held_back_is_capped_by_its_horizon() {
-    explore(Some(3), a_stamp_against_a_late_look);
-}
-
-#[test]
-fn loom_canary_stamps_are_not_capped() {
-    must_fail(Canary::UncappedStamp, Some(3), a_stamp_against_a_late_look);
 }

@@ -9,6 +9,7 @@
 mod handshake;
 mod life;
 mod memory;
+mod stamps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc as StdArc;

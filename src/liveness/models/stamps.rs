@@ -1,0 +1,96 @@
+//! Observed time: stamps against a late look.
+
+use super::*;
+use crate::clock::{Clock as WheelClock, Observer, set_model_time};
+use crate::record::Stamp;
+use loom::thread;
+
+/// An announcer's stamp; one that was not plain notes that somebody was heard.
+fn stamp(clock: &WheelClock) -> Tick {
+    clock.plain_stamp().map(Stamp::tick).unwrap_or_else(|| {
+        let stamp = clock.stamp();
+        clock.hear(stamp);
+        stamp
+    })
+}
+
+/// Announcers that hold an old horizon or `away`, while a late look raises them; one of them may have its bound from the other.
+fn a_stamp_against_a_late_look() {
+    let config = Config { clock: Clock::Manual, ..Config::default() };
+    let clock = Arc::new(WheelClock::new(&config));
+    let mut observer = Observer::new(&config);
+    observer.look(&clock, false);
+    let announcers = [clock.clone(), clock.clone()].map(|clock| thread::spawn(move || stamp(&clock)));
+    clock.set_manual(1000 * TICK_NS);
+    let now = observer.look(&clock, false);
+    assert_eq!(now, tick(750));
+    for announcer in announcers {
+        let stamp = announcer.join().expect("the announcer returns");
+        assert!(stamp <= now, "a stamp of {stamp} lies beyond the time of the look, {now}");
+        assert!(stamp >= tick(0), "a stamp lies before its call");
+    }
+    assert!(stamp(&clock) >= now, "who announces after the look is not stamped before it");
+}
+
+#[test]
+fn loom_a_stamp_held_back_is_capped_by_its_horizon() {
+    explore(Some(3), a_stamp_against_a_late_look);
+}
+
+#[test]
+fn loom_canary_stamps_are_not_capped() {
+    must_fail(Canary::UncappedStamp, Some(3), a_stamp_against_a_late_look);
+}
+
+/// Sets the system's time, in milliseconds since the wheel was opened.
+fn pass(ms: u64) {
+    set_model_time(1 + ms * TICK_NS);
+}
+
+/// The same by the processor's counter. The last sum is too old for the announcers, so each may make one, or use the other's.
+fn a_counted_stamp_against_a_late_look() {
+    pass(0);
+    let config = Config { clock: Clock::Counter, ..Config::default() };
+    let clock = Arc::new(WheelClock::new(&config));
+    let mut observer = Observer::new(&config);
+    observer.look(&clock, false);
+    // Counter and clock agree for the first time.
+    stamp(&clock);
+    pass(1);
+    stamp(&clock);
+    assert!(clock.plain_stamp().is_some(), "the counter makes the stamps");
+    pass(745);
+    let announcers = [clock.clone(), clock.clone()].map(|clock| thread::spawn(move || stamp(&clock)));
+    pass(1000);
+    let now = observer.look(&clock, false);
+    assert_eq!(now, tick(750));
+    for announcer in announcers {
+        let stamp = announcer.join().expect("the announcer returns");
+        assert!(stamp >= tick(745), "a stamp of {stamp} lies before its call");
+        assert!(stamp <= now + 2, "a stamp of {stamp} lies beyond the time of the look, {now}, and the margin");
+    }
+    // By the sum that they left, or after it.
+    for later in [0, 4] {
+        pass(1000 + later);
+        let stamp = stamp(&clock);
+        assert!(
+            (now + later..=now + later + 2).contains(&stamp),
+            "{later} ms after the look at {now} a stamp is {stamp}"
+        );
+    }
+}
+
+#[test]
+fn loom_a_counted_stamp_held_back_is_capped_by_its_horizon() {
+    explore(deep(3), a_counted_stamp_against_a_late_look);
+}
+
+#[test]
+fn loom_canary_counted_stamps_are_not_capped() {
+    must_fail(Canary::UncappedStamp, deep(3), a_counted_stamp_against_a_late_look);
+}
+
+#[test]
+fn loom_canary_a_sum_goes_with_a_later_bound() {
+    must_fail(Canary::LateBound, deep(3), a_counted_stamp_against_a_late_look);
+}
