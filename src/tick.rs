@@ -20,14 +20,15 @@ pub(crate) fn tick_floor(ns: u64) -> Tick {
 }
 
 /// A length of time in ticks, rounded up.
+#[inline]
 pub(crate) fn ticks_ceil(length: Duration) -> Tick {
-    Tick::try_from(length.as_nanos().div_ceil(u128::from(TICK_NS))).unwrap_or(Tick::MAX)
+    length.as_secs().saturating_mul(1000).saturating_add(u64::from(length.subsec_nanos()).div_ceil(TICK_NS))
 }
 
 /// A length of time in ticks, rounded down: for ages, which must not make a host look older than it is.
 #[inline]
 pub(crate) fn ticks_floor(length: Duration) -> Tick {
-    Tick::try_from(length.as_millis()).unwrap_or(Tick::MAX)
+    length.as_secs().saturating_mul(1000).saturating_add(length.subsec_millis().into())
 }
 
 /// The moment of a tick as time since opening; a tick before that counts as the opening itself.
@@ -52,6 +53,8 @@ mod tests {
         assert_eq!(ticks_floor(Duration::MAX), Tick::MAX);
         assert_eq!(ticks_ceil(Duration::from_nanos(1)), 1);
         assert_eq!(ticks_floor(Duration::from_nanos(1)), 0);
+        let almost_two_seconds = Duration::from_nanos(1_999_000_001);
+        assert_eq!((ticks_floor(almost_two_seconds), ticks_ceil(almost_two_seconds)), (1999, 2000));
     }
 
     #[test]

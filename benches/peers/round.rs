@@ -7,9 +7,9 @@ use crate::expiry::{Expiry, INTERVAL, Purpose, WORKLOADS, Workload};
 use crate::fit;
 use crate::fleet::{Fleet, Id, coarse_ns, id, per_call};
 
-/// An interval within which no measurement ends, so that nothing expires.
-const LONG: Duration = Duration::from_secs(3600);
-const OTHER: Duration = Duration::from_secs(3000);
+/// An interval within which no measurement ends, so that nothing expires; one held to the millisecond, as those in use are.
+const LONG: Duration = Duration::from_secs(1800);
+const OTHER: Duration = Duration::from_secs(1500);
 
 /// Hosts that come and go beside the fleet, and how often each does.
 const FLAPPERS: u32 = 1000;

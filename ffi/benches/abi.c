@@ -109,7 +109,7 @@ static struct fleet *muster(size_t hosts) {
     for (n = 0; n < hosts; n++) {
       hostwheel_announced_t announced;
       const uint8_t *id = fleet->ids + (size_t)position[n] * ID_LEN;
-      check(hostwheel_announce(fleet->wheel, id, ID_LEN, 3600 * SECOND, 0, 0, &announced) == 0, "announce");
+      check(hostwheel_announce(fleet->wheel, id, ID_LEN, 1800 * SECOND, 0, 0, &announced) == 0, "announce");
       handles[n] = announced.handle;
     }
     free(position);
@@ -158,7 +158,7 @@ static double announce(struct fleet *fleet, size_t calls) {
   size_t n, at = 0;
   int32_t failed = 0;
   for (n = 0; n < calls; n++) {
-    failed |= hostwheel_announce(fleet->wheel, fleet->ids + at * ID_LEN, ID_LEN, 3600 * SECOND, 0, 0, NULL);
+    failed |= hostwheel_announce(fleet->wheel, fleet->ids + at * ID_LEN, ID_LEN, 1800 * SECOND, 0, 0, NULL);
     at = at + 1 == fleet->hosts ? 0 : at + 1;
   }
   check(failed == 0, "announce");

@@ -14,8 +14,8 @@ struct Fleet {
 impl Fleet {
     fn new(hosts: u64) -> Fleet {
         let wheel = HostWheel::start(Config::default(), |_: &Event| Verdict::Done).expect("a wheel opens");
-        let hour = Duration::from_secs(3600);
-        let announce = |n: u64| wheel.announce(format!("{n:064x}"), hour).expect("there is room").handle;
+        let half_an_hour = Duration::from_secs(1800);
+        let announce = |n: u64| wheel.announce(format!("{n:064x}"), half_an_hour).expect("there is room").handle;
         let mut handles: Vec<Handle> = (0..hosts).map(announce).collect();
         let mut random = 3350_u64;
         for n in (1..handles.len()).rev() {
