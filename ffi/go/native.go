@@ -307,11 +307,21 @@ func (n *core) stats() Stats {
 		Rescues: out.Rescues, Sweeps: out.Sweeps, Superseded: out.Superseded, Clamps: out.Clamps,
 		Outstanding: out.Outstanding, Waiting: out.Waiting,
 		Silence: time.Duration(out.SilenceNS), Silences: out.Silences, Brake: time.Duration(out.BrakeNS),
-		Away: time.Duration(out.AwayNS), Now: time.Duration(out.NowNS), Margin: time.Duration(out.MarginNS) + n.announcing.watch.margin(),
+		Away: time.Duration(out.AwayNS), Now: time.Duration(out.NowNS),
+		Margin: marginOf(out.Clock, time.Duration(out.MarginNS), n.announcing.watch.margin()),
 		Visits: out.Visits, WakeUps: out.WakeUps, Lateness: out.Lateness,
 		LatenessSum: time.Duration(out.LatenessSumNS), LatenessMax: time.Duration(out.LatenessMaxNS),
 		Records: out.Records,
 	}
+}
+
+// marginOf is by how much a stamp may be late, whoever makes it. The library makes its own, with its clock's margin; ours have
+// the watch's. The coarse clock's margin is in the shift, and so in ours as well.
+func marginOf(clock uint32, library, watch time.Duration) time.Duration {
+	if clock == native.ClockCoarse {
+		return library + watch
+	}
+	return max(library, watch)
 }
 
 func (n *core) release() error { return n.check(n.wheel.Release()) }

@@ -128,6 +128,37 @@ func TestARenewReachesTheLibrary(t *testing.T) {
 	}
 }
 
+// What the library says of its clock counts, and not what it was asked for.
+func TestTheMarginIsThatOfTheLatestStamp(t *testing.T) {
+	const ms = time.Millisecond
+	const precise, manual, counter = 1, 2, 3
+	for _, c := range []struct {
+		clock                 uint32
+		library, watch, worst time.Duration
+	}{
+		{native.ClockCoarse, 8 * ms, ms, 9 * ms},
+		{native.ClockCoarse, 8 * ms, 0, 8 * ms},
+		{precise, 0, ms, ms},
+		{manual, 0, 0, 0},
+		{counter, ms, ms, ms},
+		{counter, ms, 0, ms},
+	} {
+		if got := marginOf(c.clock, c.library, c.watch); got != c.worst {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	for _, isManual := range []bool{false, true} {
+		w, n := openNative(t, Config[int]{Manual: isManual})
+		out, code := n.wheel.Stats()
+		if code != native.OK || (out.Clock == manual) != isManual || out.Clock == native.ClockCoarse {
+			t.Errorf("manual: %v; clock %d, %v", isManual, out.Clock, code)
+		}
+		if margin := w.Stats().Margin; margin != n.announcing.watch.margin() {
+			t.Errorf("manual: %v; a margin of %v", isManual, margin)
+		}
+	}
+}
+
 // threads counts the threads of wheels, and descriptors the open files, of this process.
 func threads(t *testing.T) (wheels, descriptors int) {
 	tasks, err := os.ReadDir("/proc/self/task")

@@ -9,8 +9,8 @@ use crate::canary::{Canary, planted};
 use crate::errors::{Code, HOSTWHEEL_ERR_CONFIG, HOSTWHEEL_ERR_STRUCT_SIZE};
 use crate::object::nanos;
 use crate::types::{
-    HOSTWHEEL_CLOCK_COARSE, HOSTWHEEL_CLOCK_MANUAL, HOSTWHEEL_CLOCK_PRECISE, HOSTWHEEL_DELIVERY_CALLBACK,
-    hostwheel_config_t,
+    HOSTWHEEL_CLOCK_COARSE, HOSTWHEEL_CLOCK_COUNTER, HOSTWHEEL_CLOCK_MANUAL, HOSTWHEEL_CLOCK_PRECISE,
+    HOSTWHEEL_DELIVERY_CALLBACK, hostwheel_config_t,
 };
 
 const CONFIG: Code = Code(HOSTWHEEL_ERR_CONFIG);
@@ -59,7 +59,7 @@ pub(crate) fn defaults() -> hostwheel_config_t {
     let config = Config::default();
     hostwheel_config_t {
         struct_size: size_of::<hostwheel_config_t>() as u32,
-        clock: HOSTWHEEL_CLOCK_COARSE,
+        clock: clock_out(config.clock),
         delivery: HOSTWHEEL_DELIVERY_CALLBACK,
         batch: config.batch as u32,
         host_ttl_ns: nanos(config.host_ttl),
@@ -84,6 +84,15 @@ pub(crate) fn defaults() -> hostwheel_config_t {
     }
 }
 
+pub(crate) fn clock_out(clock: Clock) -> u32 {
+    match clock {
+        Clock::Coarse => HOSTWHEEL_CLOCK_COARSE,
+        Clock::Precise => HOSTWHEEL_CLOCK_PRECISE,
+        Clock::Manual => HOSTWHEEL_CLOCK_MANUAL,
+        Clock::Counter => HOSTWHEEL_CLOCK_COUNTER,
+    }
+}
+
 pub(crate) fn settings_of(config: &hostwheel_config_t) -> Result<Config, Code> {
     let count = |number: u64| usize::try_from(number).map_err(|_| CONFIG);
     Ok(Config {
@@ -91,6 +100,7 @@ pub(crate) fn settings_of(config: &hostwheel_config_t) -> Result<Config, Code> {
             HOSTWHEEL_CLOCK_COARSE => Clock::Coarse,
             HOSTWHEEL_CLOCK_PRECISE => Clock::Precise,
             HOSTWHEEL_CLOCK_MANUAL => Clock::Manual,
+            HOSTWHEEL_CLOCK_COUNTER => Clock::Counter,
             _ => return Err(CONFIG),
         },
         host_ttl: Duration::from_nanos(config.host_ttl_ns),

@@ -323,6 +323,8 @@ pub unsafe extern "C" fn hostwheel_stats(wheel: *mut hostwheel_t, out: *mut host
             lateness_sum_ns: nanos(stats.lateness_sum),
             lateness_max_ns: nanos(stats.lateness_max),
             records: stats.records,
+            clock: config::clock_out(stats.clock),
+            reserved0: 0,
         };
         // SAFETY: the program has `size` bytes there.
         unsafe { write_sized(out.cast(), size, &stats) };

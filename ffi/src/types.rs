@@ -3,12 +3,15 @@
 use std::ffi::c_void;
 use std::mem::offset_of;
 
-/// Clock: `CLOCK_MONOTONIC_COARSE` with a measured margin. The cheapest announce; a leave comes some milliseconds later.
+/// Clock: `CLOCK_MONOTONIC_COARSE` with a measured margin. A leave comes some milliseconds later.
 pub const HOSTWHEEL_CLOCK_COARSE: u32 = 0;
 /// Clock: `CLOCK_MONOTONIC`.
 pub const HOSTWHEEL_CLOCK_PRECISE: u32 = 1;
 /// Clock: the program's own, see hostwheel_advance. For tests and simulations.
 pub const HOSTWHEEL_CLOCK_MANUAL: u32 = 2;
+/// Clock: the processor's time stamp counter, set by `CLOCK_MONOTONIC`. The cheapest announce; a leave comes up to 1 ms later.
+/// Where the kernel does not tell the time by that counter, this is the coarse clock: `clock` in hostwheel_stats_t says so.
+pub const HOSTWHEEL_CLOCK_COUNTER: u32 = 3;
 
 /// Delivery: the wheel calls `on_event`, on a thread of its own (with the manual clock: inside hostwheel_advance).
 pub const HOSTWHEEL_DELIVERY_CALLBACK: u32 = 0;
@@ -97,7 +100,7 @@ pub type hostwheel_each_fn = Option<unsafe extern "C" fn(ctx: *mut c_void, host:
 pub struct hostwheel_config_t {
     /// sizeof(hostwheel_config_t) of the program. Set by hostwheel_config_init.
     pub struct_size: u32,
-    /// HOSTWHEEL_CLOCK_*. Default: coarse.
+    /// HOSTWHEEL_CLOCK_*. Default: counter.
     pub clock: u32,
     /// HOSTWHEEL_DELIVERY_*. Default: callback.
     pub delivery: u32,
@@ -292,7 +295,7 @@ pub struct hostwheel_stats_t {
     pub away_ns: u64,
     /// Wheel time.
     pub now_ns: u64,
-    /// The coarse clock's margin at present.
+    /// The clock's margin at present: by how much a stamp may be late.
     pub margin_ns: u64,
     /// Records that the wheel looked at.
     pub visits: u64,
@@ -306,6 +309,10 @@ pub struct hostwheel_stats_t {
     pub lateness_max_ns: u64,
     /// Records in use or used before: what memory follows.
     pub records: u64,
+    /// HOSTWHEEL_CLOCK_*: the clock that announces are stamped with, the one that was asked for or what stands in for it.
+    pub clock: u32,
+    /// 0.
+    pub reserved0: u32,
 }
 
 /// The ABI of 64-bit systems, field by field at its ends and where padding could hide.
@@ -317,5 +324,6 @@ const _: () = {
     assert!(size_of::<hostwheel_event_t>() == 16 + 11 * 8 + 8 + 5 * 8);
     assert!(offset_of!(hostwheel_event_t, verdict) == 104);
     assert!(size_of::<hostwheel_host_t>() == 4 * 8 + 8 + 8 * 8);
-    assert!(size_of::<hostwheel_stats_t>() == (25 + HOSTWHEEL_LATENESS_COUNTS + 3) * 8);
+    assert!(size_of::<hostwheel_stats_t>() == (25 + HOSTWHEEL_LATENESS_COUNTS + 3) * 8 + 8);
+    assert!(offset_of!(hostwheel_stats_t, clock) == (25 + HOSTWHEEL_LATENESS_COUNTS + 3) * 8);
 };

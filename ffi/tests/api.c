@@ -18,6 +18,7 @@ static void configurations(void) {
   OK(hostwheel_config_init(&config, sizeof config));
   CHECK(config.struct_size == sizeof config && config.host_ttl_ns == 3600 * SECOND && config.batch == 256);
   CHECK(config.max_hosts == UINT64_C(1) << 24 && config.silence_expected == 20 && config.on_event == NULL);
+  CHECK(config.clock == HOSTWHEEL_CLOCK_COUNTER);
 
   config = manual_config(&the_log);
   RETURNS(HOSTWHEEL_ERR_NULL_ARG, hostwheel_open(NULL, &wheel));
@@ -28,7 +29,7 @@ static void configurations(void) {
   config.delivery = HOSTWHEEL_DELIVERY_DRAIN; /* and a callback */
   RETURNS(HOSTWHEEL_ERR_CONFIG, hostwheel_open(&config, &wheel));
   config = manual_config(&the_log);
-  config.clock = 3;
+  config.clock = 4;
   RETURNS(HOSTWHEEL_ERR_CONFIG, hostwheel_open(&config, &wheel));
   config = manual_config(&the_log);
   config.max_hosts = 0;
@@ -198,6 +199,7 @@ static void a_life(void) {
   RETURNS(HOSTWHEEL_ERR_MODE, hostwheel_drain(wheel, NULL, 0, &count));
   RETURNS(HOSTWHEEL_ERR_MODE, hostwheel_settle(wheel, handle, 1, HOSTWHEEL_VERDICT_DONE, 0));
   RETURNS(HOSTWHEEL_ERR_CONFIG, hostwheel_settle(wheel, handle, 1, 2, 0));
+  RETURNS(HOSTWHEEL_ERR_STALE, hostwheel_settle(wheel, UINT32_MAX, 1, HOSTWHEEL_VERDICT_DONE, 0)); /* no handle at all */
   CHECK(fd == 77);
 
   OK(hostwheel_advance(wheel, 20 * SECOND, &count));
@@ -254,6 +256,48 @@ static void modes(void) {
   hostwheel_free(wheel);
 }
 
+/* Each clock says which it is; where the processor's counter does not tell the time, the coarse clock stands in for it. */
+static void clocks(void) {
+  uint32_t clock;
+  for (clock = HOSTWHEEL_CLOCK_COARSE; clock <= HOSTWHEEL_CLOCK_COUNTER; clock++) {
+    hostwheel_config_t config = manual_config(&the_log);
+    hostwheel_stats_t stats;
+    hostwheel_host_t host;
+    hostwheel_t *wheel;
+    uint64_t handle;
+    config.clock = clock;
+    wheel = open_with(&config);
+    handle = announce(wheel, "a", 60 * SECOND, 1);
+    CHECK(announce(wheel, "a", 60 * SECOND, 1) == handle);
+    OK(hostwheel_renew(wheel, handle, 0, NULL));
+    OK(hostwheel_inspect(wheel, handle, &host, sizeof host));
+    CHECK(host.state == HOSTWHEEL_STATE_LIVE && host.deadline_ns == host.last_seen_ns + 120 * SECOND);
+    memset(&stats, 0x5a, sizeof stats);
+    OK(hostwheel_stats(wheel, &stats, sizeof stats));
+    CHECK(stats.live == 1 && stats.reserved0 == 0);
+    if (clock == HOSTWHEEL_CLOCK_COUNTER && stats.clock != HOSTWHEEL_CLOCK_COUNTER) {
+      CHECK(stats.clock == HOSTWHEEL_CLOCK_COARSE);
+    } else {
+      CHECK(stats.clock == clock);
+    }
+    switch (stats.clock) {
+    case HOSTWHEEL_CLOCK_COARSE:
+      CHECK(stats.margin_ns > 0);
+      break;
+    case HOSTWHEEL_CLOCK_COUNTER:
+      CHECK(stats.margin_ns > 0 && stats.margin_ns <= SECOND / 1000);
+      break;
+    default:
+      CHECK(stats.margin_ns == 0);
+    }
+    /* A program that was built before there was the field. */
+    memset(&stats, 0x5a, sizeof stats);
+    OK(hostwheel_stats(wheel, &stats, offsetof(hostwheel_stats_t, clock)));
+    CHECK(stats.records == 1 && stats.clock == 0x5a5a5a5au);
+    hostwheel_free(wheel);
+  }
+}
+
 static void strings(void) {
   int32_t code;
   for (code = 0; code >= HOSTWHEEL_ERR_ATTEMPT; code--) {
@@ -298,6 +342,7 @@ int main(void) {
   null_wheels();
   a_life();
   modes();
+  clocks();
   strings();
   ids();
   return 0;

@@ -46,6 +46,7 @@ static size_t lines_of(const char *path) {
 }
 
 int main(int argc, char **argv) {
+  static const uint32_t clocks[3] = {HOSTWHEEL_CLOCK_COUNTER, HOSTWHEEL_CLOCK_COARSE, HOSTWHEEL_CLOCK_PRECISE};
   int cycle, cycles = argc > 1 ? atoi(argv[1]) : 1000;
   size_t mappings = 0;
   for (cycle = 0; cycle < cycles; cycle++) {
@@ -57,7 +58,7 @@ int main(int argc, char **argv) {
     config.min_interval_ns = SECOND / 1000;
     config.grace_ns = cycle % 3 == 0 ? 0 : SECOND / 1000;
     config.brake_burst_permille = config.brake_burst_min = 0;
-    config.clock = cycle % 2 == 0 ? HOSTWHEEL_CLOCK_COARSE : HOSTWHEEL_CLOCK_PRECISE;
+    config.clock = clocks[cycle / 3 % 3];
     if (cycle % 5 == 0) {
       config.delivery = HOSTWHEEL_DELIVERY_DRAIN;
     } else {

@@ -160,7 +160,7 @@ var families = []family{
 	},
 	{
 		name: "clock_margin_seconds", kind: gauge,
-		help:   "What announces are stamped later by, to make up for a coarse clock. All leaves are later by as much.",
+		help:   "By how much the stamp of an announce may be late. Leaves are later by up to as much.",
 		values: seconds(func(s *hostwheel.Stats) time.Duration { return s.Margin }),
 	},
 	{

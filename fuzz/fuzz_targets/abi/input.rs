@@ -223,7 +223,7 @@ fn opening(u: &mut Unstructured) -> Result<Opening> {
     Ok(Opening {
         size: size as u32,
         // A thread of its own makes it slow, and nothing repeatable: rarely.
-        clock: if odd { *u.choose(&[0, 1, 2, 3, u32::MAX])? } else { HOSTWHEEL_CLOCK_MANUAL },
+        clock: if odd { *u.choose(&[0, 1, 2, 3, 4, u32::MAX])? } else { HOSTWHEEL_CLOCK_MANUAL },
         delivery: if odd { u.int_in_range(0..=3)? } else { u32::from(drains) },
         words,
         calls_back: !drains ^ rarely(u)?,

@@ -62,7 +62,7 @@ fn answer(opening: &Opening, words: &[u64]) -> Option<i32> {
     }
     let reserved = offset_of!(hostwheel_config_t, reserved) / 8..WHOLE / 8;
     let reserved0 = field(offset_of!(hostwheel_config_t, silence_expected) / 8) >> 32;
-    if reserved0 != 0 || reserved.into_iter().any(|at| field(at) != 0) || opening.clock > HOSTWHEEL_CLOCK_MANUAL {
+    if reserved0 != 0 || reserved.into_iter().any(|at| field(at) != 0) || opening.clock > HOSTWHEEL_CLOCK_COUNTER {
         return Some(HOSTWHEEL_ERR_CONFIG);
     }
     match (opening.delivery, field(POINTERS.start) != 0) {

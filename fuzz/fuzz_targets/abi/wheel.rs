@@ -411,7 +411,8 @@ impl Wheel {
         self.check(
             code,
             match answer.verdict {
-                HOSTWHEEL_VERDICT_DONE | HOSTWHEEL_VERDICT_RETRY if handle == 0 => Only(HOSTWHEEL_ERR_STALE),
+                // No handle has such a number.
+                HOSTWHEEL_VERDICT_DONE | HOSTWHEEL_VERDICT_RETRY if handle >> 32 == 0 => Only(HOSTWHEEL_ERR_STALE),
                 HOSTWHEEL_VERDICT_DONE | HOSTWHEEL_VERDICT_RETRY if !self.drains => Only(HOSTWHEEL_ERR_MODE),
                 // The next attempt may wait in the queue.
                 HOSTWHEEL_VERDICT_DONE | HOSTWHEEL_VERDICT_RETRY

@@ -82,7 +82,7 @@
 // Error: that attempt was answered already, or replaced by a later one.
 #define HOSTWHEEL_ERR_ATTEMPT -17
 
-// Clock: `CLOCK_MONOTONIC_COARSE` with a measured margin. The cheapest announce; a leave comes some milliseconds later.
+// Clock: `CLOCK_MONOTONIC_COARSE` with a measured margin. A leave comes some milliseconds later.
 #define HOSTWHEEL_CLOCK_COARSE 0
 
 // Clock: `CLOCK_MONOTONIC`.
@@ -90,6 +90,10 @@
 
 // Clock: the program's own, see hostwheel_advance. For tests and simulations.
 #define HOSTWHEEL_CLOCK_MANUAL 2
+
+// Clock: the processor's time stamp counter, set by `CLOCK_MONOTONIC`. The cheapest announce; a leave comes up to 1 ms later.
+// Where the kernel does not tell the time by that counter, this is the coarse clock: `clock` in hostwheel_stats_t says so.
+#define HOSTWHEEL_CLOCK_COUNTER 3
 
 // Delivery: the wheel calls `on_event`, on a thread of its own (with the manual clock: inside hostwheel_advance).
 #define HOSTWHEEL_DELIVERY_CALLBACK 0
@@ -225,7 +229,7 @@ typedef void (*hostwheel_release_fn)(void *ctx, uint64_t user_data);
 typedef struct hostwheel_config_t {
   // sizeof(hostwheel_config_t) of the program. Set by hostwheel_config_init.
   uint32_t struct_size;
-  // HOSTWHEEL_CLOCK_*. Default: coarse.
+  // HOSTWHEEL_CLOCK_*. Default: counter.
   uint32_t clock;
   // HOSTWHEEL_DELIVERY_*. Default: callback.
   uint32_t delivery;
@@ -368,7 +372,7 @@ typedef struct hostwheel_stats_t {
   uint64_t away_ns;
   // Wheel time.
   uint64_t now_ns;
-  // The coarse clock's margin at present.
+  // The clock's margin at present: by how much a stamp may be late.
   uint64_t margin_ns;
   // Records that the wheel looked at.
   uint64_t visits;
@@ -382,6 +386,10 @@ typedef struct hostwheel_stats_t {
   uint64_t lateness_max_ns;
   // Records in use or used before: what memory follows.
   uint64_t records;
+  // HOSTWHEEL_CLOCK_*: the clock that announces are stamped with, the one that was asked for or what stands in for it.
+  uint32_t clock;
+  // 0.
+  uint32_t reserved0;
 } hostwheel_stats_t;
 
 #ifdef __cplusplus
@@ -575,6 +583,6 @@ HOSTWHEEL_ASSERT_LAYOUT(sizeof(hostwheel_announced_t) == 40, hostwheel_layout_an
 HOSTWHEEL_ASSERT_LAYOUT(sizeof(hostwheel_event_t) == 152, hostwheel_layout_event);
 HOSTWHEEL_ASSERT_LAYOUT(offsetof(hostwheel_event_t, verdict) == 104, hostwheel_layout_event_verdict);
 HOSTWHEEL_ASSERT_LAYOUT(sizeof(hostwheel_host_t) == 104, hostwheel_layout_host);
-HOSTWHEEL_ASSERT_LAYOUT(sizeof(hostwheel_stats_t) == 360, hostwheel_layout_stats);
+HOSTWHEEL_ASSERT_LAYOUT(sizeof(hostwheel_stats_t) == 368, hostwheel_layout_stats);
 #undef HOSTWHEEL_ASSERT_LAYOUT
 #endif  /* HOSTWHEEL_LAYOUT_CHECKED */

@@ -172,6 +172,7 @@ func (w *Wheel) Stats() (Stats, Code) {
 		LatenessSumNS:  uint64(out.lateness_sum_ns),
 		LatenessMaxNS:  uint64(out.lateness_max_ns),
 		Records:        uint64(out.records),
+		Clock:          uint32(out.clock),
 	}
 	for i := range s.Lateness {
 		s.Lateness[i] = uint64(out.lateness[i])

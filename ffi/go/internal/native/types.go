@@ -45,6 +45,9 @@ const (
 	Recovered  = C.HOSTWHEEL_OUTCOME_RECOVERED
 )
 
+// ClockCoarse is the library's clock whose margin is part of the shift.
+const ClockCoarse = C.HOSTWHEEL_CLOCK_COARSE
+
 // Never is a time that does not come.
 const Never = uint64(C.HOSTWHEEL_NEVER)
 
@@ -63,13 +66,14 @@ type Event struct {
 	IntervalNS, LastSeenNS, DeadlineNS, NowNS, LatenessNS, AwayNS, HeldNS uint64
 }
 
-// Stats are the counters, as the header describes them.
+// Stats are the counters, as the header describes them; Clock is HOSTWHEEL_CLOCK_*.
 type Stats struct {
 	Live, Suspect, Registered, Left, LeavesTTL, LeavesHostTTL, LeavesBackstop, Suspects, Recoveries, Retries uint64
 	Rescues, Sweeps, Superseded, Clamps, Outstanding, Waiting, SilenceNS, Silences, BrakeNS, AwayNS, NowNS   uint64
 	MarginNS, Visits, WakeUps, LatenessSumNS, LatenessMaxNS, Records                                         uint64
 
 	Lateness [C.HOSTWHEEL_LATENESS_COUNTS]uint64
+	Clock    uint32
 }
 
 // Layout is where a wheel keeps what a renew touches: see ffi/src/internal.rs and src/internal.rs of the repository. The
