@@ -28,8 +28,8 @@
 //! # What it promises
 //!
 //! - **Never early:** no leave before last announce + TTL + min(grace, interval), where TTL is twice the announced interval,
-//!   in *observed time*: time in which the process was stopped or the thread starved counts against no host. With the
-//!   default coarse clock, stamps carry a margin that covers that clock's lag.
+//!   in *observed time*: time in which the process was stopped or the thread starved counts against no host. Stamps
+//!   carry a margin for what their [`Clock`] may be off by: 1 ms by default.
 //! - **Never late:** at most 2 ms and that margin after it, while the thread gets the processor.
 //! - **Exactly once** per incarnation of a host when the handler says [`Verdict::Done`], again when it asks for a retry.
 //! - **A handle names one incarnation for ever.** A host that comes back gets a new one; compare before you delete.
