@@ -44,9 +44,7 @@ enum Deed {
     BringBack(usize),
     CalmWeather,
     ContinueScheduler,
-    StartScheduler {
-        drained: bool,
-    },
+    StartScheduler,
     EndCrowd,
 }
 
@@ -76,7 +74,7 @@ pub fn run(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<History, Failur
     // One pipe for each host, and some more for its start, for the scheduler and for the driver itself.
     system::allow_open_files(plan.intervals.len() as u64 + 64)?;
     let snapshot = SnapshotFile::new("chaos");
-    let (process, told) = start_scheduler(plan, &snapshot, 0, false)?;
+    let (process, told) = start_scheduler(plan, &snapshot, 0, 0)?;
     let patience = system::monotonic_ns() + PATIENCE_NS;
     let port = match told.recv_timeout(Duration::from_nanos(PATIENCE_NS)) {
         Ok(Ok(Observation::Port(port))) => port,
@@ -104,18 +102,18 @@ pub fn run(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<History, Failur
     driver.finish()
 }
 
-/// Starts a scheduler on a port, 0 for any.
+/// Starts a scheduler, the `number`th after the first, on a port, 0 for any.
 fn start_scheduler(
     plan: &Plan,
     snapshot: &SnapshotFile,
     port: u16,
-    drained: bool,
+    number: usize,
 ) -> io::Result<(Process, Receiver<Result<Observation, String>>)> {
     let args = [
         port.to_string(),
         snapshot.path().to_string_lossy().into_owned(),
         (plan.intervals.len() + ROOM).to_string(),
-        drained.to_string(),
+        number.to_string(),
     ];
     let mut scheduler = Process::start(scheduler::ROLE, &args, Stdio::piped())?;
     let output = scheduler.take_stdout().ok_or_else(|| io::Error::other("the scheduler has no output"))?;
@@ -253,7 +251,7 @@ impl Driver<'_> {
                 self.history.epoch().stops.push(now..now);
                 self.after(length, Deed::ContinueScheduler);
             }
-            Fault::KillScheduler { down, drained } => {
+            Fault::KillScheduler { down } => {
                 self.note("scheduler killed");
                 self.running_scheduler()?.kill()?;
                 // What it had said before is still to be read.
@@ -261,7 +259,7 @@ impl Driver<'_> {
                     self.history.epoch().note(observation?);
                 }
                 self.scheduler = None;
-                self.after(down, Deed::StartScheduler { drained });
+                self.after(down, Deed::StartScheduler);
             }
             Fault::Stall { length } => {
                 self.command("callback stalls", &format!("stall {}", length.as_millis()), Some(length))?;
@@ -372,8 +370,9 @@ impl Driver<'_> {
                     stop.end = system::monotonic_ns();
                 }
             }
-            Deed::StartScheduler { drained } => {
-                let (process, told) = start_scheduler(self.plan, &self.snapshot, port, drained)?;
+            Deed::StartScheduler => {
+                let number = self.history.epochs.len();
+                let (process, told) = start_scheduler(self.plan, &self.snapshot, port, number)?;
                 (self.scheduler, self.told) = (Some(process), told);
                 self.history.epochs.push(Epoch::default());
             }

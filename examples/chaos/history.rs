@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use hostwheel::Clock;
+
+use crate::common::account::clock_of;
 use crate::observation::{Event, Full, Heard, Left, Observation, Sample};
 use crate::relay::Passage;
 
@@ -29,6 +32,7 @@ pub struct History {
 #[derive(Default)]
 pub struct Epoch {
     pub drained: bool,
+    pub clock: Clock,
     pub restored: Vec<Heard>,
     pub heard: Vec<Heard>,
     pub events: Vec<Event>,
@@ -89,6 +93,7 @@ impl Epoch {
             Observation::Serving(serving) => {
                 self.serving_ns = serving.at_ns;
                 self.drained = serving.drained == 1;
+                self.clock = clock_of(serving.clock);
             }
             Observation::Heard(heard) => self.heard.push(heard),
             Observation::Full(full) => self.full.push(full),

@@ -1,12 +1,14 @@
 //! The judge: holds what each scheduler told against the driver's deeds, the network's ledger, and the rules of the oracle.
 //!
-//! What the wheel decides is judged in the wheel's own time, to the nanosecond (with the coarse clock, to its lag), and that time is held against the machine's:
-//! it may stand still and never run ahead. A leave is false if an announce of the host was in the scheduler's socket before
-//! the leave was due, less what a consumer needs to read its socket.
+//! What the wheel decides is judged in the wheel's own time, to the nanosecond (with the coarse clock, to its lag), and that
+//! time is held against the machine's: it may stand still and never run ahead. A leave is false if an announce of the host was
+//! in the scheduler's socket before the leave was due, less what a consumer needs to read its socket.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
+
+use hostwheel::Clock;
 
 use crate::history::{Deed, DeedKind, Epoch, History};
 use crate::observation::{
@@ -134,8 +136,8 @@ pub fn judge(history: &History, hosts: usize) -> Verdict {
         ledger.entry(passage.host.into()).or_default().push(passage);
     }
     let max_hosts = hosts + ROOM;
-    // Both deliveries have the same rules.
-    let rules = rules_of(&scheduler::config(max_hosts, false), false);
+    // All schedulers have the same rules.
+    let rules = rules_of(&scheduler::config(max_hosts, 0), false);
     let mut verdict = Verdict::default();
     for (number, epoch) in history.epochs.iter().enumerate() {
         let court = Court { history, ledger: &ledger, rules: &rules, epoch, number };
@@ -286,11 +288,11 @@ impl Court<'_> {
 
     /// From when at the earliest an announce must count.
     fn counts_from(&self, heard: &Heard) -> u64 {
-        match (heard.outcome, self.epoch.drained) {
+        match (heard.outcome, self.epoch.clock) {
             // Up to one interval ago.
             (RESTORED, _) => 0,
-            (_, true) => heard.at_wheel,
-            (_, false) => heard.at_wheel.saturating_sub(COARSE_LAG_NS),
+            (_, Clock::Coarse) => heard.at_wheel.saturating_sub(COARSE_LAG_NS),
+            _ => heard.at_wheel,
         }
     }
 

@@ -1,10 +1,11 @@
 //! A scheduler and its hosts as real processes, and everything that can go wrong, at random.
 //!
 //! `cargo run --release --example chaos -- --minutes 2 --seed 1` kills, stops and restarts hosts; loses, delays, doubles and
-//! cuts off their datagrams; stops the scheduler, kills it and lets another one go on from its last snapshot, once with
-//! callbacks and once with drained events; lets its consumer stall, panic, ask for retries, not answer and not read; and
-//! sends crowds that fill its table. What goes wrong when is drawn from the seed. At the end it judges all that the
-//! schedulers told, reports how soon which fault was known and what memory it took, and fails if a promise was broken.
+//! cuts off their datagrams; stops the scheduler, kills it and lets another one go on from its last snapshot, in turn with
+//! callbacks and with drained events, and with each clock in turn; lets its consumer stall, panic, ask for retries, not
+//! answer and not read; and sends crowds that fill its table. What goes wrong when is drawn from the seed. At the end it
+//! judges all that the schedulers told, reports how soon which fault was known and what memory it took, and fails if a
+//! promise was broken.
 //!
 //! - [`plan`]: what is to go wrong; [`driver`], [`relay`], [`crowd`]: how it does;
 //! - [`scheduler`], [`consumer`]: the wheel's user; [`observation`]: what it tells;

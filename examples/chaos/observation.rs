@@ -42,6 +42,8 @@ line! {
         at_ns,
         /// 1: events are drained, 0: called back.
         drained,
+        /// The number of the clock that announces are stamped with.
+        clock,
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Fault {
     /// SIGSTOP of the scheduler.
     StopScheduler { length: Duration },
     /// SIGKILL of the scheduler; another one starts from the last snapshot after that time.
-    KillScheduler { down: Duration, drained: bool },
+    KillScheduler { down: Duration },
     /// A callback takes that long.
     Stall { length: Duration },
     /// The next callbacks panic; a consumer that drains asks for a retry.
@@ -183,7 +183,6 @@ fn weather_track(faults: &mut Vec<Planned>, _: usize, end: Duration, rng: &mut S
 }
 
 fn scheduler_track(faults: &mut Vec<Planned>, _: usize, end: Duration, rng: &mut StdRng) {
-    let mut drained = false;
     in_turn(faults, end, rng, 5, 2000..6000, |kind, rng| match kind {
         0..3 => {
             let length = millis(rng, [50..500, 1000..3000, 4000..8000][kind].clone());
@@ -191,8 +190,7 @@ fn scheduler_track(faults: &mut Vec<Planned>, _: usize, end: Duration, rng: &mut
         }
         _ => {
             let down = millis(rng, 100..3000);
-            drained = !drained;
-            (Fault::KillScheduler { down, drained }, down)
+            (Fault::KillScheduler { down }, down)
         }
     });
 }

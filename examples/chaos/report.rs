@@ -115,11 +115,11 @@ fn print_account(history: &History, verdict: &Verdict) {
 
 fn print_memory(history: &History) {
     println!(
-        "\n{:<14}{:>10}{:>28}{:>14}{:>10}{:>14}",
+        "\n{:<24}{:>10}{:>28}{:>14}{:>10}{:>14}",
         "Scheduler", "", "memory in KiB", "descriptors", "threads", "latest leave"
     );
     println!(
-        "{:<14}{:>10}{:>10}{:>8}{:>10}{:>14}{:>10}{:>14}",
+        "{:<24}{:>10}{:>10}{:>8}{:>10}{:>14}{:>10}{:>14}",
         "", "lived", "after 2 s", "most", "at end", "most", "most", ""
     );
     for epoch in &history.epochs {
@@ -128,8 +128,8 @@ fn print_memory(history: &History) {
             epoch.samples.iter().find(|sample| sample.before_ns >= first.before_ns + 2_000_000_000).unwrap_or(last);
         let most = |of: fn(&Sample) -> u64| epoch.samples.iter().map(of).max().unwrap_or(0);
         println!(
-            "  {:<12}{:>10}{:>10}{:>8}{:>10}{:>14}{:>10}{:>14}",
-            if epoch.drained { "drains" } else { "called back" },
+            "  {:<22}{:>10}{:>10}{:>8}{:>10}{:>14}{:>10}{:>14}",
+            format!("{}, {:?}", if epoch.drained { "drains" } else { "called back" }, epoch.clock),
             show(Duration::from_nanos(last.before_ns - first.before_ns)),
             early.resident_kib,
             most(|sample| sample.resident_kib),

@@ -41,11 +41,13 @@ const SOCKET_BUFFER: i32 = 16 << 20;
 const SOCKET: Token = Token(0);
 const COMMANDS: Token = Token(1);
 
-/// The wheel's configuration for a table of so many hosts.
-pub fn config(max_hosts: usize, drained: bool) -> Config {
+/// The clocks that one scheduler after another uses. They are called back and drain in turn, so each clock meets both.
+const CLOCKS: [Clock; 3] = [Clock::Counter, Clock::Precise, Clock::Coarse];
+
+/// The configuration of the wheel of the `number`th scheduler after the first, for a table of so many hosts.
+pub fn config(max_hosts: usize, number: usize) -> Config {
     Config {
-        // Both clocks are used, and both deliveries.
-        clock: if drained { Clock::Precise } else { Clock::Coarse },
+        clock: CLOCKS[number % CLOCKS.len()],
         min_interval: Duration::from_millis(INTERVAL_MS.start),
         max_hosts,
         // So few that a consumer which does not read makes hosts wait.
@@ -69,19 +71,20 @@ pub fn host_number(id: &[u8]) -> Option<u32> {
     std::str::from_utf8(id).ok()?.strip_prefix("host-")?.parse().ok()
 }
 
-/// Runs the scheduler. Arguments: process id of the driver, port (0 for any), path of the snapshot, the most hosts, whether
-/// events are drained.
+/// Runs the scheduler. Arguments: process id of the driver, port (0 for any), path of the snapshot, the most hosts, how many
+/// schedulers there were before.
 pub fn main(args: &[String]) -> ExitCode {
     system::leave_the_end_to_the_driver();
-    let [driver, port, snapshot, max_hosts, drained] = args else {
+    let [driver, port, snapshot, max_hosts, number] = args else {
         eprintln!("{ROLE} is started by the chaos example itself");
         return ExitCode::from(2);
     };
     consumer::silence_asked_panics();
     let run = || -> io::Result<()> {
         system::die_with_parent(driver.parse().map_err(io::Error::other)?)?;
-        let drained = drained == "true";
-        let config = config(max_hosts.parse().map_err(io::Error::other)?, drained);
+        let number = number.parse().map_err(io::Error::other)?;
+        let config = config(max_hosts.parse().map_err(io::Error::other)?, number);
+        let drained = number % 2 == 1;
         Scheduler::start(config, port.parse().map_err(io::Error::other)?, snapshot.into(), drained)?.run()
     };
     match run() {
@@ -127,7 +130,8 @@ impl Scheduler {
         if snapshot.exists() {
             scheduler.restore(&snapshot)?;
         }
-        let serving = Serving { at_ns: system::monotonic_ns(), drained: drained.into() };
+        let clock = scheduler.wheel.stats().clock as u64;
+        let serving = Serving { at_ns: system::monotonic_ns(), drained: drained.into(), clock };
         scheduler.out.tell(Observation::Serving(serving));
         Ok(scheduler)
     }

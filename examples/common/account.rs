@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use hostwheel::HostWheel;
+use hostwheel::{Clock, HostWheel};
 
 use super::system;
 
@@ -50,6 +50,13 @@ pub(crate) use line;
 pub fn number<N: FromStr>(word: Option<&str>) -> Result<N, String> {
     let word = word.unwrap_or("");
     word.parse().map_err(|_| format!("the scheduler wrote {word:?} for a number"))
+}
+
+/// A clock by its number in a line.
+pub fn clock_of(number: u64) -> Clock {
+    let clocks = [Clock::Counter, Clock::Coarse, Clock::Precise, Clock::Manual];
+    // Both ends of the pipe are the same program, so there is no other number.
+    clocks.into_iter().find(|clock| *clock as u64 == number).unwrap_or_default()
 }
 
 /// The scheduler's end: takes lines from any thread and waits for nobody.

@@ -134,6 +134,8 @@ line! {
         away_ns,
         silences,
         brake_ns,
+        /// The number of the clock that announces were stamped with.
+        clock,
         margin_ns,
         visits,
         wake_ups,

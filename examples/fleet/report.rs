@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::common::account::clock_of;
 use crate::common::times::{Times, show};
 use crate::history::History;
 use crate::judge::{Breach, Promise, Tally, Verdict};
@@ -118,7 +119,7 @@ fn print_account(plan: &Plan, history: &History, verdict: &Verdict) {
     row("time not counted", format!("{} (the scheduler was stopped for {})", show(away), show(stop)));
     row("silences", stats.silences.to_string());
     row("time at the brake", show(Duration::from_nanos(stats.brake_ns)));
-    row("margin of the coarse clock", show(Duration::from_nanos(stats.margin_ns)));
+    row(&format!("margin of the clock ({:?})", clock_of(stats.clock)), show(Duration::from_nanos(stats.margin_ns)));
     row("greatest lateness by its own count", show(Duration::from_nanos(stats.lateness_max_ns)));
     row("work of its thread", format!("{} wake-ups, {} looks at a host", stats.wake_ups, stats.visits));
 }

@@ -315,6 +315,7 @@ impl Scheduler {
             away_ns: stats.away.as_nanos() as u64,
             silences: stats.silences,
             brake_ns: stats.brake.as_nanos() as u64,
+            clock: stats.clock as u64,
             margin_ns: stats.margin.as_nanos() as u64,
             visits: stats.visits,
             wake_ups: stats.wake_ups,

@@ -14,7 +14,7 @@ pub struct Life {
     pub handle: u64,
     /// When it was heard last, by the system's clock; no later than in truth.
     pub heard_ns: u64,
-    /// How far the coarse clock was behind then, beyond the margin that the wheel allows for.
+    /// How far the wheel's clock was behind then, beyond its margin: 0 unless it is the coarse one.
     pub lag_ns: u64,
 }
 

@@ -8,6 +8,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use crate::book::Life;
+use crate::lag::covered_ns;
 use crate::schedule::Schedule;
 use crate::system::{coarse_ns, monotonic_ns};
 
@@ -91,7 +92,7 @@ impl Fleet {
     ) -> Result<Registered, AnnounceError> {
         let mut random = StdRng::seed_from_u64(self.seed + 1);
         let heard: Vec<u64> = self.doomed.iter().map(|_| schedule.last_heard_ns(random.random())).collect();
-        let margin_ns = wheel.stats().margin.as_nanos() as u64;
+        let covered_ns = covered_ns(&wheel.stats());
         let mut doomed = vec![Life::default(); self.doomed.len()];
         let (mut spent, mut slowest) = (Duration::ZERO, Duration::ZERO);
         let (mut ids, mut made) = (Vec::with_capacity(BATCH * self.id_length), Vec::with_capacity(BATCH));
@@ -108,7 +109,7 @@ impl Fleet {
                     // The book wants to know exactly when it was heard.
                     Err(number) => {
                         let before_ns = monotonic_ns();
-                        let lag_ns = before_ns.saturating_sub(coarse_ns()).saturating_sub(margin_ns);
+                        let lag_ns = before_ns.saturating_sub(coarse_ns()).saturating_sub(covered_ns);
                         doomed[number] = Life { handle: 0, heard_ns: heard[number], lag_ns };
                         before_ns - heard[number]
                     }

@@ -18,6 +18,8 @@ mod fleet;
 #[path = "../common/footprint.rs"]
 #[allow(dead_code, reason = "memory is all that is asked for here")]
 mod footprint;
+#[path = "../common/lag.rs"]
+mod lag;
 mod leaves;
 mod load;
 #[path = "../common/program.rs"]

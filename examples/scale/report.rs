@@ -117,10 +117,11 @@ pub fn print(figures: &Figures) {
     }
     println!(
         "    Of {} leaves, and {} more outside of the window. The first two rows count from the record's own deadline and\n    \
-         grace, which contain the margin of the coarse clock, {}; the third from the true last announce, TTL and grace.\n    \
+         grace, which contain the margin of the clock ({:?}), {}; the third from the true last announce, TTL and grace.\n    \
          The last row is what the machine does to a thread that only sleeps.",
         figures.called.len(),
         figures.outside,
+        figures.clock,
         ms(figures.margin)
     );
     for check in checks(figures) {

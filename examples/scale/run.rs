@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use hostwheel::{Config, HostWheel};
+use hostwheel::{Clock, Config, HostWheel};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::book::{Book, Judgement, Life};
@@ -47,8 +47,9 @@ pub struct Figures {
     pub made: Lateness,
     /// When the consumer was called, after the record's own deadline and grace.
     pub called: Lateness,
-    /// The same after the host's true last announce, TTL and grace: with the margin of the coarse clock.
+    /// The same after the host's true last announce, TTL and grace: with the margin of the clock.
     pub truly: Lateness,
+    pub clock: Clock,
     pub margin: Duration,
     /// Leaves of the doomed outside of the window, which are judged and not measured.
     pub outside: usize,
@@ -140,6 +141,7 @@ fn measured(terms: &Terms, bar: &ProgressBar, interrupted: &AtomicBool) -> Resul
         made: noted(measured.iter().map(|leave| leave.lateness_ns)),
         called: noted(measured.iter().map(|leave| leave.called_after_ns)),
         truly: noted(measured.iter().map(|leave| leave.at_ns.saturating_sub(due_ns(leave.host)))),
+        clock: stats.clock,
         margin: stats.margin,
         outside: judgement.right.len() - measured.len(),
         steady,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hostwheel::{Handle, HostWheel, LeaveError, RenewError};
 
 use crate::book::{Book, Leave, Moment};
+use crate::lag::covered_ns;
 use crate::promises::{Breaches, Promise};
 use crate::subject::{Progress, Subject, id, user_data};
 use crate::system::{coarse_lag_ns, monotonic_ns};
@@ -42,8 +43,8 @@ pub struct Announcer {
     calls_per_reading: u32,
     calls_left: u32,
     reading: Moment,
-    /// The least margin of the coarse clock: it never shrinks.
-    margin_ns: u64,
+    /// The lag that the least margin covers: a margin never shrinks.
+    covered_ns: u64,
     next_look_ns: u64,
 }
 
@@ -66,7 +67,7 @@ impl Announcer {
             calls_per_reading,
             calls_left: 0,
             reading: Moment::default(),
-            margin_ns: subject.wheel.stats().margin.as_nanos() as u64,
+            covered_ns: covered_ns(&subject.wheel.stats()),
             next_look_ns: 0,
         }
     }
@@ -85,7 +86,7 @@ impl Announcer {
         if self.calls_left == 0 {
             self.calls_left = self.calls_per_reading;
             let before_ns = monotonic_ns();
-            let lag_ns = coarse_lag_ns(before_ns).saturating_sub(self.margin_ns);
+            let lag_ns = coarse_lag_ns(before_ns).saturating_sub(self.covered_ns);
             let wheel_ns = self.wheel_ns();
             self.reading = Moment { before_ns, lag_ns, wheel_ns, wheel_after_ns: wheel_ns };
         }

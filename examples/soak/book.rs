@@ -28,7 +28,7 @@ const ROUNDING_NS: u64 = 2 * MS;
 pub struct Moment {
     /// The system's clock before the call.
     pub before_ns: u64,
-    /// How far the coarse clock was behind that, beyond the margin that the wheel allows for.
+    /// How far the wheel's clock was behind that, beyond its margin: 0 unless it is the coarse one.
     pub lag_ns: u64,
     /// Wheel time before the call, and after it.
     pub wheel_ns: u64,

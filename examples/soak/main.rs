@@ -22,6 +22,8 @@ mod fleet;
 #[path = "../common/footprint.rs"]
 mod footprint;
 mod handles;
+#[path = "../common/lag.rs"]
+mod lag;
 mod plan;
 #[path = "../common/program.rs"]
 mod program;

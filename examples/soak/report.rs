@@ -78,9 +78,10 @@ pub fn print_wheel(subject: &Subject, sampler: &Sampler, number: usize, tally: &
         ms(lateness.max()),
     );
     println!(
-        "  by the wheel's own count max {:.1} ms; the clock's margin {:.1} ms; not counted {:.1} s; \
+        "  by the wheel's own count max {:.1} ms; margin of the clock ({:?}) {:.1} ms; not counted {:.1} s; \
          held by the brake {:.1} s, by silence {:.1} s",
         stats.lateness_max.as_secs_f64() * 1000.0,
+        stats.clock,
         stats.margin.as_secs_f64() * 1000.0,
         stats.away.as_secs_f64(),
         stats.brake.as_secs_f64(),

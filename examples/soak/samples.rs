@@ -30,7 +30,7 @@ pub struct WheelSample {
     pub max_us: u64,
     /// Time that was not counted since the start.
     pub away_ms: u64,
-    /// What the coarse clock's stamps are raised by at present: part of each leave's lateness. It never shrinks.
+    /// By how much a stamp may be late at present: part of a leave's lateness. It never shrinks.
     pub margin_us: u64,
 }
 
@@ -153,8 +153,8 @@ impl Flatness {
 ///
 /// Memory may grow by 5 % and a MiB, descriptors and threads not at all. Records in use may grow by a half and four chunks:
 /// registrations outrun a thread that gets no processor, so the longest such moment of a run decides, which a leak soon
-/// exceeds. The median lateness of the best period may grow by a half and 10 ms beyond what the coarse clock's margin grew
-/// by: that grows when the machine keeps the clock's processor busy, and is part of what the library says of lateness.
+/// exceeds. The median lateness of the best period may grow by a half and 10 ms beyond what the clock's margin grew by: that
+/// of the coarse clock grows when the machine keeps its processor busy, and is part of what the library says of lateness.
 pub fn flatness(samples: &[Sample], names: &[&str]) -> Option<Vec<Flatness>> {
     if samples.len() < FEWEST {
         return None;

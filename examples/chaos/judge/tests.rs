@@ -5,10 +5,10 @@ use super::*;
 const MS: u64 = 1_000_000;
 const HANDLE: u64 = 0x1_0000_0007;
 
-/// One scheduler from 0 to 30 s, with callbacks and the precise clock's exactness, whose wheel time is the machine's. Host 7
+/// One scheduler from 0 to 30 s, with callbacks and the counter's exactness, whose wheel time is the machine's. Host 7
 /// announces itself every 500 ms until 10 s, when it is killed, and leaves at 11.5 s; host 8 lives on.
 fn history() -> History {
-    let mut epoch = Epoch { drained: true, ended_ns: Some(30_000 * MS), ..Epoch::default() };
+    let mut epoch = Epoch { ended_ns: Some(30_000 * MS), ..Epoch::default() };
     let mut history = History { running: vec![8], ..History::default() };
     for ms in (500..=29_900).step_by(500) {
         for host in [7, 8] {
@@ -101,11 +101,20 @@ fn an_early_leave_is_found() {
 
 #[test]
 fn a_stamp_before_the_announce_is_found() {
-    let found = broken(|h| {
-        let heard = epoch(h).heard.last_mut().expect("host 8's");
-        (heard.last_seen_wheel, heard.leaves_at_wheel) = (heard.at_wheel - MS, heard.at_wheel + 1499 * MS);
-    });
-    assert_eq!(found, [Promise::NeverEarly]);
+    let stamped = |clock, early_ns| {
+        broken(|h| {
+            epoch(h).clock = clock;
+            let heard = epoch(h).heard.last_mut().expect("host 8's");
+            heard.last_seen_wheel -= early_ns;
+            heard.leaves_at_wheel -= early_ns;
+        })
+    };
+    for clock in [Clock::Counter, Clock::Precise] {
+        assert_eq!(stamped(clock, 1), [Promise::NeverEarly], "{clock:?}");
+    }
+    // The coarse clock's may lag.
+    assert_eq!(stamped(Clock::Coarse, COARSE_LAG_NS), []);
+    assert_eq!(stamped(Clock::Coarse, COARSE_LAG_NS + 1), [Promise::NeverEarly]);
 }
 
 #[test]
@@ -148,7 +157,7 @@ fn a_host_that_no_snapshot_brings_back_is_found_and_one_that_gets_no_time() {
                 leaves_at_wheel: leaves_at_ms * MS,
                 ..Heard::default()
             });
-            let next = Epoch { drained: true, restored: restored.collect(), ..Epoch::default() };
+            let next = Epoch { restored: restored.collect(), ..Epoch::default() };
             (epoch(h).ended_ns, h.running) = (None, Vec::new());
             h.epochs.push(next);
         })
