@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 case ${1:-whole} in
 whole)
     fleets=10000,1000000,10000000 peer_fleets=10000,100000,1000000 c_fleets="10000 1000000" go_fleets=10000,100000
-    rounds=3 limit=130 large=10000000 minutes=15
+    rounds=3 limit=250 large=10000000 minutes=15
     ;;
 short)
     fleets=10000 peer_fleets=10000 c_fleets=10000 go_fleets=10000
@@ -22,7 +22,7 @@ short)
 esac
 target=${CARGO_TARGET_DIR:-target}
 # What the peers' part of the largest fleet takes, in seconds.
-least=340
+least=280
 
 part() { printf '\n=== %s (%d s since start)\n\n' "$1" "$SECONDS"; }
 

@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use crate::canary::{Canary, planted};
 pub(crate) use crate::config::Clock as ClockKind;
 use crate::config::Config;
+use crate::pause::{Point, point};
 use crate::record::{LAST_TICK, Stamp};
 use crate::sync::{AtomicBool, AtomicU64, Ordering, StatU64};
 use crate::tick::{EPOCH, TICK_NS, Tick, tick_floor, ticks_ceil};
@@ -206,14 +207,14 @@ impl Clock {
     #[inline(never)]
     fn calibrate(&self, second: u64) {
         let terms = || {
-            if planted(Canary::LateBound) {
-                let shift_ns = self.published.shift_ns.load(Ordering::Acquire);
-                return (plain_until(self.published.horizon.load(Ordering::Acquire), second), shift_ns);
-            }
+            // Acquire: as in `reading`.
+            let shift_ns = || self.published.shift_ns.load(Ordering::Acquire);
+            let early_ns = planted(Canary::LateBound).then(shift_ns);
+            point(Point::Bounded);
             // Acquire: as in `stamp`, and before the shift, so that a bound never goes with a shift from before its horizon.
             let until = plain_until(self.published.horizon.load(Ordering::Acquire), second);
-            // Acquire: as in `reading`.
-            (until, self.published.shift_ns.load(Ordering::Acquire))
+            point(Point::Bounded);
+            (until, early_ns.unwrap_or_else(shift_ns))
         };
         self.counter.calibrate(terms, os::reading);
     }

@@ -16,7 +16,7 @@ pub const MOST_HOSTS: usize = 1 << 28;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Clock {
     /// The processor's time stamp counter, set by `CLOCK_MONOTONIC` every 8 ms: the cheapest. Leaves come later by up to 1 ms.
-    /// On x86-64 whose kernel tells the time by that counter itself; everywhere else this is [`Clock::Coarse`], and
+    /// The first wheel of a process measures its rate, for a millisecond. On x86-64 whose kernel tells the time by that counter itself; everywhere else this is [`Clock::Coarse`], and
     /// [`Stats::clock`](crate::Stats::clock) says so.
     #[default]
     Counter,

@@ -10,6 +10,10 @@ pub(crate) enum Point {
     LookedUp,
     /// Announcer: the word and the generation were read, the clock was not.
     WordRead,
+    /// Announcer: the bound of stamps was read, or the horizon; what goes with it was not.
+    Bounded,
+    /// Announcer: the sum was read, the counter was not; or the sum is stored and its bound is not.
+    Summed,
     /// Announcer: the new word is made, the CAS is next.
     Stamped,
     /// Announcer: the CAS succeeded, `armed` was not read.

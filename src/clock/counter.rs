@@ -22,6 +22,7 @@
 
 use super::os::Reading;
 use crate::canary::{Canary, planted};
+use crate::pause::{Point, point};
 use crate::record::Stamp;
 use crate::sync::{AtomicBool, AtomicU64, Ordering, StatU64};
 use crate::tick::{TICK_NS, Tick};
@@ -75,9 +76,11 @@ impl Counter {
     pub(super) fn stamp(&self, count: impl FnOnce() -> u64) -> Option<Stamp> {
         // Acquire: pairs with the release in `calibrate`: who sees a bound sees its sum or a later one.
         let until = self.until.load(Ordering::Acquire);
+        point(Point::Bounded);
         // Acquire: pairs with the release in `calibrate`: the counter, read next, is not from before a late look that the sum
         // knows of.
         let sum = self.sum.load(Ordering::Acquire);
+        point(Point::Summed);
         let stamp = scaled(count(), self.scale).wrapping_add(sum);
         (stamp < until || planted(Canary::UncappedStamp) && until > NOT_YET).then_some(Stamp::from_bits(stamp))
     }
@@ -113,6 +116,7 @@ impl Counter {
             let sum = units(now_ns.wrapping_add(MARGIN_NS)).wrapping_sub(scaled(reading.count, self.scale));
             // Release: pairs with the acquire in `stamp`.
             self.sum.store(sum, Ordering::Release);
+            point(Point::Summed);
             // Relaxed: only `close` may come between, and the exchange sees it.
             let before = self.until.load(Ordering::Relaxed);
             let until = (now_ns / TICK_NS + SPAN).min(bound) << Stamp::FRACTION;
