@@ -10,6 +10,8 @@
 
 #[path = "core/chosen.rs"]
 mod chosen;
+#[path = "core/expiring.rs"]
+mod expiring;
 #[path = "core/fleet.rs"]
 mod fleet;
 #[path = "core/machine.rs"]

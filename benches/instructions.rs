@@ -7,6 +7,8 @@
 //! Plainly run it makes all calls with a small fleet, and times nothing. With arguments: `manual` or `default` (the clock) and
 //! the number of hosts.
 
+#[path = "core/expiring.rs"]
+mod expiring;
 #[path = "instructions/fleet.rs"]
 mod fleet;
 #[path = "instructions/manual.rs"]

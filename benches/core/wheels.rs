@@ -2,25 +2,17 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hostwheel::{Brake, Config, Event, Handle, HostWheel, Verdict};
+use hostwheel::{Config, Event, Handle, HostWheel, Verdict};
 
-use crate::fleet::{Fleet, per_call};
+use crate::expiring;
+use crate::fleet::{Fleet, announcers_reading, per_call};
 use crate::repeat::Calls;
 
 /// An interval within which no measurement ends, so that nothing expires; one held to the millisecond, as those in use are.
 const LONG: Duration = Duration::from_secs(1800);
-
-/// What an announce reads: the processor's counter, or the coarse clock where that is not read.
-fn reading() -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: reads a register, which the kernel forbids to those alone who ask for it.
-    return unsafe { std::arch::x86_64::_rdtsc() };
-    #[cfg(not(target_arch = "x86_64"))]
-    crate::fleet::coarse_ns()
-}
 
 /// A wheel with the clock and the thread that a scheduler has.
 fn with_thread() -> HostWheel {
@@ -134,7 +126,7 @@ impl Whole {
     fn interval(&mut self) {
         for handles in self.handles.chunks(self.announces_per_step) {
             for &handle in handles {
-                black_box(reading());
+                black_box(announcers_reading());
                 self.wheel.renew(handle).expect("a known host is heard");
             }
             self.now += self.step;
@@ -164,20 +156,8 @@ impl Whole {
 /// Fills a wheel, lets everybody expire at different times and returns nanoseconds per host: from finding that it is due to
 /// freeing its record, its callback and the removal of its index entry included.
 pub fn expiry(fleet: &Fleet) -> f64 {
-    let config = Config {
-        grace: Duration::ZERO,
-        watchdog: Duration::ZERO,
-        brake: Brake::OFF,
-        silence_expected: 0,
-        ..Config::default()
-    };
-    let expired = Arc::new(AtomicUsize::new(0));
-    let count = expired.clone();
-    let handler = move |_: &Event| {
-        count.fetch_add(1, Ordering::Relaxed);
-        Verdict::Done
-    };
-    let wheel = HostWheel::manual(config, handler).expect("a wheel opens");
+    let (handler, expired) = expiring::counting();
+    let wheel = HostWheel::manual(expiring::config(), handler).expect("a wheel opens");
     // One to two minutes, so that neighbours in memory do not expire one after the other.
     register(&wheel, fleet, |host| {
         Duration::from_millis(60_000 + u64::from(host.wrapping_mul(0x9e37_79b9) >> 16) % 60_000)

@@ -1,11 +1,11 @@
 //! All calls and the thread's work, on the manual clock: the same in every run but for the index, whose hash has a random key.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hostwheel::{Brake, Config, Event, Handle, HostWheel, Verdict};
+use hostwheel::{Config, Event, Handle, HostWheel, Verdict};
 
+use crate::expiring;
 use crate::fleet::{Fleet, INTERVAL};
 use crate::metered;
 use crate::subject;
@@ -77,20 +77,8 @@ fn life(fleet: &Fleet) {
 
 /// Everybody is silent and leaves.
 fn expiry(fleet: &Fleet) {
-    let config = Config {
-        grace: Duration::ZERO,
-        watchdog: Duration::ZERO,
-        brake: Brake::OFF,
-        silence_expected: 0,
-        ..Config::default()
-    };
-    let expired = Arc::new(AtomicU64::new(0));
-    let count = expired.clone();
-    let handler = move |_: &Event| {
-        count.fetch_add(1, Ordering::Relaxed);
-        Verdict::Done
-    };
-    let wheel = HostWheel::manual(config, handler).expect("a wheel opens");
+    let (handler, expired) = expiring::counting();
+    let wheel = HostWheel::manual(expiring::config(), handler).expect("a wheel opens");
     let handles = register(&wheel, fleet);
     // So that neighbours in memory do not expire one after the other.
     let together = (fleet.hosts() / 3000).clamp(1, 100);
@@ -102,6 +90,6 @@ fn expiry(fleet: &Fleet) {
     subject::leave_out();
     assert!(metered::advance(&wheel, now + 3 * INTERVAL), "a manual clock advances");
     let expired = expired.load(Ordering::Relaxed);
-    subject::ends("expiry, callback included", expired);
-    assert_eq!(expired, fleet.hosts() as u64, "everybody expires once");
+    subject::ends("expiry, callback included", expired as u64);
+    assert_eq!(expired, fleet.hosts(), "everybody expires once");
 }

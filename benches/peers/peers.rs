@@ -13,6 +13,8 @@
 mod cache;
 #[path = "../core/chosen.rs"]
 mod chosen;
+#[path = "../core/expiring.rs"]
+mod expiring;
 mod expiry;
 mod fit;
 #[path = "../core/fleet.rs"]

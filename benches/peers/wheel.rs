@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hostwheel::{Brake, Config, Event, Handle, HostWheel, Verdict};
+use hostwheel::{Config, Handle, HostWheel};
 
+use crate::expiring;
 use crate::expiry::{Expiry, Purpose, Workload};
-use crate::fleet::{Fleet, Id, coarse_ns};
+use crate::fleet::{Fleet, Id, announcers_reading};
 
 pub struct Wheel {
     wheel: HostWheel,
@@ -17,11 +18,11 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// A manual wheel reads no system clock, so this reads the one that it would read.
+    /// A manual wheel reads no clock, so this reads what an announce reads by default.
     #[inline]
     fn clock(&self) {
         if self.manual {
-            black_box(coarse_ns());
+            black_box(announcers_reading());
         }
     }
 }
@@ -33,22 +34,10 @@ impl Expiry for Wheel {
     const LACKS: &'static [Workload] = &[];
 
     fn open(_fleet: &Arc<Fleet>, purpose: Purpose) -> Wheel {
-        let expired = Arc::new(AtomicUsize::new(0));
-        let count = expired.clone();
-        let handler = move |_: &Event| {
-            count.fetch_add(1, Ordering::Relaxed);
-            Verdict::Done
-        };
+        let (handler, expired) = expiring::counting();
         let config = match purpose {
             Purpose::Calls | Purpose::Life => Config::default(),
-            // So that nothing keeps a whole fleet from leaving at once.
-            Purpose::Expiry { .. } => Config {
-                grace: Duration::ZERO,
-                watchdog: Duration::ZERO,
-                brake: Brake::OFF,
-                silence_expected: 0,
-                ..Config::default()
-            },
+            Purpose::Expiry { .. } => expiring::config(),
         };
         let manual = purpose != Purpose::Calls;
         let opened = if manual { HostWheel::manual(config, handler) } else { HostWheel::start(config, handler) };

@@ -4,21 +4,24 @@
 //! time is held against the machine's: it may stand still and never run ahead. A leave is false if an announce of the host was
 //! in the scheduler's socket before the leave was due, less what a consumer needs to read its socket.
 
+#[path = "../../tests/properties/rules.rs"]
+mod rules;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use hostwheel::Clock;
+use hostwheel::{Clock, Config};
 
 use crate::history::{Deed, DeedKind, Epoch, History};
 use crate::observation::{
     BACKSTOP, DONE, Event, Heard, LEAVE, Left, NOTHING, REGISTERED, RESTORED, RETRY, SUSPECT, Sample,
 };
-use crate::oracle::{Rules, back_off_ms};
+use crate::oracle::{Rules, back_off_ms, ceil_ms};
 use crate::plan::ROOM;
 use crate::relay::Passage;
-use crate::rules::rules_of;
 use crate::scheduler;
+use rules::rules_of;
 
 /// How long a datagram may be in the socket before it counts as one that the consumer had to know of.
 const READING_NS: u64 = 50_000_000;

@@ -27,8 +27,6 @@ mod oracle;
 mod plan;
 mod relay;
 mod report;
-#[path = "../../tests/properties/rules.rs"]
-mod rules;
 mod scheduler;
 
 use std::process::ExitCode;

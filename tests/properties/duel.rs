@@ -17,7 +17,7 @@ use hostwheel::{
     LookupError, Outcome, Reason, RenewError, SettleError, Verdict,
 };
 
-use crate::oracle::{self, Oracle, Refusal, ceil_ms};
+use crate::oracle::{self, Oracle, Refusal, Rules, ceil_ms};
 use rules::rules_of;
 
 /// What a callback does before it answers.

@@ -1,8 +1,8 @@
 //! What a configuration of the library is to the oracle, which speaks in plain numbers.
+//!
+//! The library's own tests use it as well, where the library has another name: so the module around it names them.
 
-use hostwheel::Config;
-
-use crate::oracle::{Rules, ceil_ms};
+use super::{Config, Rules, ceil_ms};
 
 pub fn rules_of(config: &Config, drained: bool) -> Rules {
     Rules {

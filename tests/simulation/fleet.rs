@@ -1,6 +1,9 @@
 //! One run: hosts that announce themselves, lose announces, crash, return, say goodbye and change their minds, on the
 //! library's manual clock, with the model beside it. Discrete events: time jumps from one to the next.
 
+#[path = "../properties/rules.rs"]
+mod rules;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering;
@@ -15,6 +18,7 @@ use super::plan::Plan;
 use super::rng::Rng;
 use crate::expiry::Delivery;
 use crate::{Config, HostWheel};
+use rules::rules_of;
 
 /// Looks per announce at most, so that a small fleet under a short watchdog ends.
 const LOOKS_PER_ANNOUNCE: u64 = 2;
@@ -41,20 +45,6 @@ pub(super) struct Fleet {
     now_us: u64,
     /// At the last look due hosts had to wait.
     blocked: bool,
-}
-
-pub(super) fn rules_of(config: &Config, drained: bool) -> Rules {
-    Rules {
-        host_ttl_ms: ceil_ms(config.host_ttl),
-        grace_ms: ceil_ms(config.grace),
-        min_interval_ms: ceil_ms(config.min_interval),
-        max_interval_ms: ceil_ms(config.max_interval),
-        watchdog_ms: ceil_ms(config.watchdog),
-        settle_timeout_ms: ceil_ms(config.settle_timeout),
-        max_hosts: config.max_hosts,
-        max_outstanding: config.max_outstanding,
-        drained,
-    }
 }
 
 impl Fleet {
