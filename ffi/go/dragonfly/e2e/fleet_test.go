@@ -107,9 +107,9 @@ func testFleet(t *testing.T, v variant) {
 	f.deaths = nil
 	f.kill(term, f.unlucky...)
 	stopped := time.Now().Round(0)
-	f.scheduler.signal(syscall.SIGSTOP)
+	f.scheduler.Signal(syscall.SIGSTOP)
 	time.Sleep(stop)
-	f.scheduler.signal(syscall.SIGCONT)
+	f.scheduler.Signal(syscall.SIGCONT)
 	f.awaitDeaths()
 	// Who was wrongly found dead by the stop would be gone by now.
 	time.Sleep(time.Until(stopped.Add(stop + term + time.Second)))
@@ -156,15 +156,15 @@ func (f *fleet) begin() {
 // sayGoodbye has the polite hosts leave: who has said goodbye is in no list that is asked for afterwards.
 func (f *fleet) sayGoodbye() {
 	for _, h := range f.polite {
-		h.signal(syscall.SIGTERM)
-		if status := h.exit(f.t); status != 0 {
-			f.t.Errorf("%s: exit status %d, want 0", h.name, status)
+		h.Signal(syscall.SIGTERM)
+		if status := h.Exit(f.t); status != 0 {
+			f.t.Errorf("%s: exit status %d, want 0", h.Name, status)
 		}
 	}
 	for _, p := range f.watcher.after(f.t) {
 		for _, h := range f.polite {
-			if p.listed[h.name] {
-				f.t.Errorf("%s is listed after its goodbye", h.name)
+			if p.listed[h.Name] {
+				f.t.Errorf("%s is listed after its goodbye", h.Name)
 			}
 		}
 	}
@@ -174,12 +174,12 @@ func (f *fleet) sayGoodbye() {
 func (f *fleet) kill(term time.Duration, hosts ...*process) {
 	for _, h := range hosts {
 		h.awaitAnnounces(f.t, 1)
-		h.signal(syscall.SIGKILL)
-		h.exit(f.t)
+		h.Signal(syscall.SIGKILL)
+		h.Exit(f.t)
 		killed := time.Now().Round(0)
 		list := h.announces()
 		last := list[len(list)-1]
-		d := death{host: h, kind: f.kinds[h.name], sent: last.sent, silent: last.answered, term: term}
+		d := death{host: h, kind: f.kinds[h.Name], sent: last.sent, silent: last.answered, term: term}
 		if killed.Sub(last.sent) > interval/2 {
 			// Its next announce may have been on its way.
 			d.silent = killed
@@ -193,8 +193,8 @@ func (f *fleet) kill(term time.Duration, hosts ...*process) {
 func (f *fleet) finishDownload() {
 	finished := time.Now().Round(0)
 	f.downloads.order(f.t, "finish")
-	if at := missing(f.watcher.all(), f.downloads.name, normal, f.downloadFrom); !at.IsZero() && f.v.mode != "off" {
-		f.t.Errorf("%s is gone %v after its download began", f.downloads.name, at.Sub(f.downloadFrom))
+	if at := missing(f.watcher.all(), f.downloads.Name, normal, f.downloadFrom); !at.IsZero() && f.v.mode != "off" {
+		f.t.Errorf("%s is gone %v after its download began", f.downloads.Name, at.Sub(f.downloadFrom))
 	}
 	d := death{host: f.downloads, kind: normal, sent: finished, silent: time.Now().Round(0), term: term}
 	f.deaths = append(f.deaths, d)
@@ -228,10 +228,10 @@ func (f *fleet) judge(away time.Duration) {
 			d.judge(f.t, polls, away)
 		}
 		said := "is not gone"
-		if at := gone(polls, d.host.name, d.sent); !at.IsZero() {
+		if at := gone(polls, d.host.Name, d.sent); !at.IsZero() {
 			said = fmt.Sprintf("gone %v after its last sign of life", at.Sub(d.silent).Round(time.Millisecond))
 		}
-		f.t.Logf("%-16s %s; due is %v, %v not counted", d.host.name, said, d.term, away.Round(time.Millisecond))
+		f.t.Logf("%-16s %s; due is %v, %v not counted", d.host.Name, said, d.term, away.Round(time.Millisecond))
 	}
 }
 
@@ -240,15 +240,15 @@ func (f *fleet) judgeLiving() {
 	polls := f.watcher.all()
 	for _, h := range append(f.healthy, f.returns) {
 		list := h.announces()
-		at := missing(polls, h.name, f.kinds[h.name], list[0].answered)
+		at := missing(polls, h.Name, f.kinds[h.Name], list[0].answered)
 		switch {
 		case at.IsZero():
 		case f.v.mode == "off":
-			f.t.Logf("%s lives and is not listed, as the scan removed it", h.name)
+			f.t.Logf("%s lives and is not listed, as the scan removed it", h.Name)
 		case f.starved(list):
-			f.t.Logf("%s got no time to announce itself, and is not judged", h.name)
+			f.t.Logf("%s got no time to announce itself, and is not judged", h.Name)
 		default:
-			f.t.Errorf("%s lives and is not listed at %v", h.name, at)
+			f.t.Errorf("%s lives and is not listed at %v", h.Name, at)
 		}
 	}
 }
@@ -276,8 +276,8 @@ func (f *fleet) judgeReport() {
 	if report.Removed != want || report.Rescues != 0 || report.Untracked != 0 || report.Downloads == 0 || report.Hosts != uint64(len(f.healthy)+1) {
 		f.t.Errorf("want %d removed, none of them by the back-stop, %d left", want, len(f.healthy)+1)
 	}
-	f.scheduler.signal(syscall.SIGTERM)
-	if status := f.scheduler.exit(f.t); status != 0 {
+	f.scheduler.Signal(syscall.SIGTERM)
+	if status := f.scheduler.Exit(f.t); status != 0 {
 		f.t.Errorf("the scheduler's exit status is %d", status)
 	}
 }

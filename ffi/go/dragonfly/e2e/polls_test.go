@@ -100,8 +100,8 @@ func (w *watcher) awaitGone(t *testing.T, limit time.Duration, hosts ...*process
 		listed := ""
 		for _, p := range w.after(t) {
 			for _, h := range hosts {
-				if p.listed[h.name] {
-					listed = h.name
+				if p.listed[h.Name] {
+					listed = h.Name
 				}
 			}
 		}
@@ -141,16 +141,16 @@ func (d death) judge(t *testing.T, polls []poll, away time.Duration) {
 			if p.kind != kind || p.received.Before(d.sent) {
 				continue
 			}
-			listed := p.listed[d.host.name]
+			listed := p.listed[d.host.Name]
 			switch {
 			case !listed && p.received.Before(earliest):
-				t.Errorf("%s is gone %v after its last announce, before %v", d.host.name, p.received.Sub(d.sent), d.term)
+				t.Errorf("%s is gone %v after its last announce, before %v", d.host.Name, p.received.Sub(d.sent), d.term)
 				return
 			case listed && p.sent.After(latest):
-				t.Errorf("%s is listed %v after its last sign of life, due is %v", d.host.name, p.sent.Sub(d.silent), d.term)
+				t.Errorf("%s is listed %v after its last sign of life, due is %v", d.host.Name, p.sent.Sub(d.silent), d.term)
 				return
 			case listed && !dropped.IsZero():
-				t.Errorf("%s was gone and is listed again", d.host.name)
+				t.Errorf("%s was gone and is listed again", d.host.Name)
 				return
 			case !listed && dropped.IsZero():
 				dropped = p.received

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -15,13 +14,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hostwheel/hostwheel/ffi/go"
 	"github.com/hostwheel/hostwheel/ffi/go/dragonfly"
+	"github.com/hostwheel/hostwheel/ffi/go/dragonfly/internal/processes"
 )
 
 // asHost has the test binary be the host command.
@@ -38,113 +36,31 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// process is the scheduler or a host, and what it has said.
-type process struct {
-	name    string
-	command *exec.Cmd
-	orders  io.Writer
-	exited  chan struct{} // closed when it has exited and all that it said was read
+// process is the scheduler or a host.
+type process struct{ *processes.Process }
 
-	mu    sync.Mutex
-	lines []string
-	grew  chan struct{} // closed at the next line
+// start starts a process, which ends with the test.
+func start(t *testing.T, name string, command *exec.Cmd) *process {
+	t.Helper()
+	return &process{processes.Start(t, name, command)}
 }
 
 // announce is one that was answered, by the host's own account.
 type announce struct{ sent, answered time.Time }
 
-// start starts a process, which ends with the test.
-func start(t *testing.T, name string, command *exec.Cmd) *process {
-	t.Helper()
-	p := &process{name: name, command: command, exited: make(chan struct{}), grew: make(chan struct{})}
-	var err error
-	if p.orders, err = command.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	said, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	command.Stderr = command.Stdout
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go p.follow(said)
-	t.Cleanup(func() {
-		p.signal(syscall.SIGKILL)
-		<-p.exited
-		if t.Failed() {
-			t.Logf("the last words of %s:\n%s", name, strings.Join(p.lines[max(0, len(p.lines)-40):], "\n"))
-		}
-	})
-	return p
-}
-
-func (p *process) follow(said io.Reader) {
-	defer close(p.exited)
-	scanner := bufio.NewScanner(said)
-	scanner.Buffer(nil, 1<<20)
-	for scanner.Scan() {
-		p.mu.Lock()
-		p.lines = append(p.lines, scanner.Text())
-		close(p.grew)
-		p.grew = make(chan struct{})
-		p.mu.Unlock()
-	}
-	_ = p.command.Wait()
-}
-
-// await waits until what was said satisfies a condition.
-func (p *process) await(t *testing.T, what string, condition func(lines []string) bool) {
-	t.Helper()
-	timeout := time.After(time.Minute)
-	for {
-		p.mu.Lock()
-		met, grew := condition(p.lines), p.grew
-		p.mu.Unlock()
-		if met {
-			return
-		}
-		select {
-		case <-grew:
-		case <-p.exited:
-			t.Fatalf("%s has exited: no %s", p.name, what)
-		case <-timeout:
-			t.Fatalf("%s: no %s within a minute", p.name, what)
-		}
-	}
-}
-
-// line waits for a line with some words in it, and returns it.
-func (p *process) line(t *testing.T, words string) string {
-	t.Helper()
-	found := ""
-	p.await(t, words, func(lines []string) bool {
-		for _, line := range lines {
-			if strings.Contains(line, words) {
-				found = line
-			}
-		}
-		return found != ""
-	})
-	return found
-}
-
 // order tells a host something, and waits until it was done.
 func (p *process) order(t *testing.T, order string) {
 	t.Helper()
-	if _, err := fmt.Fprintln(p.orders, order); err != nil {
+	if err := p.Tell(order); err != nil {
 		t.Fatal(err)
 	}
-	p.line(t, "obeyed "+order)
+	p.Line(t, "obeyed "+order)
 }
 
 // announces are the announces of a host that were answered up to now.
 func (p *process) announces() []announce {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	var list []announce
-	for _, line := range p.lines {
+	for _, line := range p.Lines() {
 		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "announced" {
 			list = append(list, announce{instant(fields[1]), instant(fields[2])})
 		}
@@ -162,7 +78,7 @@ func instant(text string) time.Time {
 func (p *process) awaitAnnounces(t *testing.T, more int) {
 	t.Helper()
 	want := len(p.announces()) + more
-	p.await(t, "announce", func(lines []string) bool {
+	p.Await(t, "announce", func(lines []string) bool {
 		n := 0
 		for _, line := range lines {
 			if strings.HasPrefix(line, "announced ") {
@@ -171,22 +87,6 @@ func (p *process) awaitAnnounces(t *testing.T, more int) {
 		}
 		return n >= want
 	})
-}
-
-func (p *process) signal(s syscall.Signal) {
-	// Refused if it has exited already.
-	_ = p.command.Process.Signal(s)
-}
-
-// exit waits for the exit of a process that is about to, and returns its status.
-func (p *process) exit(t *testing.T) int {
-	t.Helper()
-	select {
-	case <-p.exited:
-	case <-time.After(time.Minute):
-		t.Fatalf("%s does not exit", p.name)
-	}
-	return p.command.ProcessState.ExitCode()
 }
 
 // native says whether the native backend is in this build.
@@ -219,16 +119,9 @@ func startScheduler(t *testing.T, args ...string) *scheduler {
 	}
 	args = append(args, "-listen", "127.0.0.1:0", "-metrics", "127.0.0.1:0", "-folder", t.TempDir())
 	s := &scheduler{process: start(t, "scheduler", exec.Command(program, args...))}
-	line := s.line(t, "INFO serving ")
-	s.address, s.pages = field(line, "grpc"), field(line, "metrics")
+	line := s.Line(t, "INFO serving ")
+	s.address, s.pages = processes.Field(line, "grpc"), processes.Field(line, "metrics")
 	return s
-}
-
-// field is the value of a key in a line.
-func field(line, key string) string {
-	_, rest, _ := strings.Cut(line, " "+key+"=")
-	value, _, _ := strings.Cut(rest, " ")
-	return value
 }
 
 // startHost starts a host.
