@@ -200,6 +200,7 @@ func (w *Watch) remove(ev *event, d *doubt, h heard) time.Duration {
 		}
 		switch is.outcome {
 		case removed:
+			w.link.wrote()
 			w.removed(ev, Removal{ID: ev.ID(), Resource: r, LastHeard: h.at, Interval: h.interval, Peers: is.peers})
 		case missing:
 			w.counted.others[r].Add(1)

@@ -84,6 +84,15 @@ func (l *link) note(err error) bool {
 	return ended
 }
 
+// wrote notes that Redis took a write of somebody else's.
+func (l *link) wrote() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.down {
+		l.good = l.clock()
+	}
+}
+
 // up says whether Redis took the latest write.
 func (l *link) up() bool {
 	l.mu.Lock()

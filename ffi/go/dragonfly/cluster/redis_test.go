@@ -38,14 +38,20 @@ type dragonflys struct {
 	config     *config.Config
 }
 
-func newDragonflys(t testing.TB, client redis.UniversalClient) *dragonflys {
-	t.Helper()
+func openDragonflys(client redis.UniversalClient) (*dragonflys, error) {
 	d := &dragonflys{gc: WrapGC(pkggc.New()), config: config.New()}
 	d.config.Manager.SchedulerClusterID = clusterID
 	var err error
-	d.persistent, err = persistent.New(d.config, d.gc, client, insecure.NewCredentials())
-	must(t, err)
+	if d.persistent, err = persistent.New(d.config, d.gc, client, insecure.NewCredentials()); err != nil {
+		return nil, err
+	}
 	d.cache, err = persistentcache.New(d.config, d.gc, client, insecure.NewCredentials())
+	return d, err
+}
+
+func newDragonflys(t testing.TB, client redis.UniversalClient) *dragonflys {
+	t.Helper()
+	d, err := openDragonflys(client)
 	must(t, err)
 	return d
 }
