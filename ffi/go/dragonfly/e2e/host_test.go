@@ -135,7 +135,10 @@ func (h *host) announce() {
 
 func announcement(id, kind string, interval time.Duration, named bool) *schedulerv2.AnnounceHostRequest {
 	request := &schedulerv2.AnnounceHostRequest{Host: &commonv2.Host{
-		Id: id, Hostname: id, Name: id, Ip: "127.0.0.1", Port: 4000, DownloadPort: 4001, Build: &commonv2.Build{}}}
+		Id: id, Hostname: id, Name: id, Ip: "127.0.0.1", Port: 4000, DownloadPort: 4001,
+		// With Redis, Dragonfly's handler panics without these.
+		Cpu: &commonv2.CPU{Times: &commonv2.CPUTimes{}}, Memory: &commonv2.Memory{}, Network: &commonv2.Network{}, Disk: &commonv2.Disk{},
+		Build: &commonv2.Build{}}}
 	if kind == seed {
 		request.Host.Type = 1
 	}

@@ -105,11 +105,11 @@ type scheduler struct {
 	address, pages string
 }
 
-// startScheduler builds and starts the scheduler. It is built without the race detector: Dragonfly writes and reads some
-// fields of its hosts without synchronisation.
-func startScheduler(t *testing.T, args ...string) *scheduler {
+// buildScheduler builds the scheduler. It is built without the race detector: Dragonfly writes and reads some fields of its
+// hosts without synchronisation.
+func buildScheduler(t *testing.T) (program string) {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "scheduler")
+	program = filepath.Join(t.TempDir(), "scheduler")
 	build := []string{"build", "-o", program}
 	if native() {
 		build = append(build, "-tags", "hostwheel_native")
@@ -117,6 +117,18 @@ func startScheduler(t *testing.T, args ...string) *scheduler {
 	if output, err := exec.Command("go", append(build, "../scheduler")...).CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, output)
 	}
+	return program
+}
+
+// startScheduler builds and starts the scheduler.
+func startScheduler(t *testing.T, args ...string) *scheduler {
+	t.Helper()
+	return runScheduler(t, buildScheduler(t), args...)
+}
+
+// runScheduler starts a scheduler that was built.
+func runScheduler(t *testing.T, program string, args ...string) *scheduler {
+	t.Helper()
 	args = append(args, "-listen", "127.0.0.1:0", "-metrics", "127.0.0.1:0", "-folder", t.TempDir())
 	s := &scheduler{process: start(t, "scheduler", exec.Command(program, args...))}
 	line := s.Line(t, "INFO serving ")

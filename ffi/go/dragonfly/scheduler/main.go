@@ -1,9 +1,12 @@
-// Command scheduler is Dragonfly's scheduler on one machine, without manager and Redis, with hostwheel. It is put together
-// from Dragonfly's own packages as Dragonfly does it; what hostwheel adds is in the function assemble.
+// Command scheduler is Dragonfly's scheduler without a manager, with hostwheel. It is put together from Dragonfly's own packages
+// as Dragonfly does it; what hostwheel adds is in the functions assemble and share.
 //
 //	go run . -mode enforce -grace 15s
+//	go run . -mode enforce -redis 127.0.0.1:6379
 //
-// On -metrics it serves /metrics, for Prometheus, and /report, what the wheel did.
+// With Redis it has persistent and persistent cache hosts as well, which it shares with other schedulers of its cluster.
+//
+// On -metrics it serves /metrics, for Prometheus, and /report, what the wheel did; and /shared, the same of the hosts in Redis.
 package main
 
 import (
@@ -18,21 +21,27 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
 	pkggc "d7y.io/dragonfly/v2/pkg/gc"
+	pkgredis "d7y.io/dragonfly/v2/pkg/redis"
 	"d7y.io/dragonfly/v2/pkg/rpc"
 	"d7y.io/dragonfly/v2/scheduler/config"
+	"d7y.io/dragonfly/v2/scheduler/resource/persistent"
+	"d7y.io/dragonfly/v2/scheduler/resource/persistentcache"
 	"d7y.io/dragonfly/v2/scheduler/resource/standard"
 	"d7y.io/dragonfly/v2/scheduler/rpcserver"
 	"d7y.io/dragonfly/v2/scheduler/scheduling"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/redis/go-redis/v9"
 	"google.golang.org/grpc"
 
 	"github.com/hostwheel/hostwheel/ffi/go"
 	"github.com/hostwheel/hostwheel/ffi/go/dragonfly"
+	"github.com/hostwheel/hostwheel/ffi/go/dragonfly/cluster"
 	"github.com/hostwheel/hostwheel/ffi/go/hostwheelprom"
 )
 
@@ -49,9 +58,10 @@ func main() {
 
 // settings are what the flags say.
 type settings struct {
-	listen, metrics, folder string
-	dragonfly               *config.Config
-	options                 dragonfly.Options
+	listen, metrics, folder, redis string
+	dragonfly                      *config.Config
+	options                        dragonfly.Options
+	shared                         cluster.Options
 }
 
 func parse(args []string) (*settings, error) {
@@ -73,6 +83,11 @@ func parse(args []string) (*settings, error) {
 	flags.DurationVar(&s.options.HostTTL, "host-ttl", 0, "TTL of hosts that name no interval; 0: they never expire")
 	flags.DurationVar(&s.options.Backstop, "backstop", 0, "how often to look for hosts that the wheel lost (default 1h)")
 	grace := flags.Duration("grace", hostwheel.DefaultGrace, "how long a host past twice its interval is waited for; 0: not at all")
+	flags.StringVar(&s.redis, "redis", "", "address of the Redis of the cluster; empty: none")
+	flags.UintVar(&s.dragonfly.Manager.SchedulerClusterID, "cluster", 1, "number of the cluster, for Redis")
+	flags.DurationVar(&s.shared.Skew, "skew", 0, "by how much the clocks of schedulers and Redis may differ (default 5s)")
+	flags.DurationVar(&s.shared.Discover, "discover", 0, "how long a look at all ids in Redis takes (default 5m)")
+	flags.BoolVar(&s.shared.LeavePeers, "leave-peers", false, "delete a host's peers in Redis with it")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -80,32 +95,78 @@ func parse(args []string) (*settings, error) {
 	if *grace == 0 {
 		s.options.Grace = hostwheel.Off
 	}
+	s.shared.Backend, s.shared.Grace, s.shared.HostTTL = s.options.Backend, s.options.Grace, s.options.HostTTL
 	return s, nil
 }
 
-// assemble makes the scheduler's server and its resource, and the garbage collection, which are started together.
-func assemble(s *settings) (*grpc.Server, *dragonfly.Resource, pkggc.GC, error) {
+// scheduler is what is started together.
+type scheduler struct {
+	server   *grpc.Server
+	resource *dragonfly.Resource
+	gc       pkggc.GC
+	// shared watches the hosts in Redis; nil without Redis, or in another mode than Enforce.
+	shared *cluster.Watch
+}
+
+// assemble makes the scheduler.
+func assemble(s *settings) (*scheduler, error) {
 	dynconfig, err := config.NewDynconfig(nil, filepath.Join(s.folder, "dynconfig.yaml"), s.dragonfly)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 
 	// Three changes to what Dragonfly's scheduler.New does: the garbage collection is wrapped,
 	gc := dragonfly.WrapGC(pkggc.New())
 	inner, err := standard.New(s.dragonfly, gc, rpc.NewInsecureCredentials())
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	// and the resource,
 	s.options.GC = gc
 	resource, err := dragonfly.Wrap(inner, s.options)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	// and the server has interceptors.
-	scheduling := scheduling.New(&s.dragonfly.Scheduler, nil, nil, dynconfig, s.folder)
-	server := rpcserver.New(s.dragonfly, resource, nil, nil, scheduling, nil, dynconfig, resource.ServerOptions()...)
-	return server, resource, gc, nil
+	all := &scheduler{resource: resource, gc: gc}
+	interceptors := resource.ServerOptions()
+	var hosts persistent.Resource
+	var cached persistentcache.Resource
+	if s.redis != "" {
+		if hosts, cached, err = share(s, all); err != nil {
+			return nil, err
+		}
+		if all.shared != nil {
+			interceptors = append(interceptors, all.shared.ServerOptions()...)
+		}
+	}
+	scheduling := scheduling.New(&s.dragonfly.Scheduler, hosts, cached, dynconfig, s.folder)
+	all.server = rpcserver.New(s.dragonfly, resource, hosts, cached, scheduling, nil, dynconfig, interceptors...)
+	return all, nil
+}
+
+// share has the scheduler share hosts with others, and watch them in the mode Enforce. In scheduler.New that is: the garbage
+// collection is wrapped once more, and there is a watch.
+func share(s *settings, all *scheduler) (persistent.Resource, persistentcache.Resource, error) {
+	client, err := pkgredis.NewRedis(&redis.UniversalOptions{Addrs: []string{s.redis}})
+	if err != nil {
+		return nil, nil, err
+	}
+	gc := cluster.WrapGC(all.gc)
+	hosts, err := persistent.New(s.dragonfly, gc, client, rpc.NewInsecureCredentials())
+	if err != nil {
+		return nil, nil, err
+	}
+	cached, err := persistentcache.New(s.dragonfly, gc, client, rpc.NewInsecureCredentials())
+	if err != nil {
+		return nil, nil, err
+	}
+	all.gc = gc
+	if s.options.Mode == dragonfly.Enforce {
+		s.shared.Redis, s.shared.ClusterID, s.shared.GC = client, s.dragonfly.Manager.SchedulerClusterID, gc
+		all.shared, err = cluster.New(s.shared)
+	}
+	return hosts, cached, err
 }
 
 func run(ctx context.Context, args []string) error {
@@ -113,7 +174,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	server, resource, gc, err := assemble(s)
+	all, err := assemble(s)
 	if err != nil {
 		return err
 	}
@@ -129,12 +190,18 @@ func run(ctx context.Context, args []string) error {
 	defer scrapes.Close()
 
 	failed := make(chan error, 3)
-	pages := &http.Server{Handler: pages(resource), ReadHeaderTimeout: 5 * time.Second}
-	gc.Start(context.WithoutCancel(ctx))
-	go func() { failed <- resource.Serve() }()
-	go func() { failed <- server.Serve(calls) }()
+	pages := &http.Server{Handler: pages(all), ReadHeaderTimeout: 5 * time.Second}
+	all.gc.Start(context.WithoutCancel(ctx))
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	var watch sync.WaitGroup
+	if all.shared != nil {
+		// What it says of its end it has logged; Dragonfly's scan goes on then.
+		watch.Go(func() { _ = all.shared.Run(watching) })
+	}
+	go func() { failed <- all.resource.Serve() }()
+	go func() { failed <- all.server.Serve(calls) }()
 	go func() { failed <- pages.Serve(scrapes) }()
-	slog.Info("serving", "grpc", calls.Addr(), "metrics", scrapes.Addr(), "mode", s.options.Mode, "backend", resource.Backend())
+	slog.Info("serving", "grpc", calls.Addr(), "metrics", scrapes.Addr(), "mode", s.options.Mode, "backend", all.resource.Backend())
 
 	select {
 	case <-ctx.Done():
@@ -142,25 +209,35 @@ func run(ctx context.Context, args []string) error {
 		err = fmt.Errorf("serve: %w", err)
 	}
 	// In Dragonfly's order: the resource first, the calls last.
-	resource.Stop()
-	gc.Stop()
-	cutOff := time.AfterFunc(5*time.Second, server.Stop)
-	server.GracefulStop()
+	stopWatching()
+	watch.Wait()
+	all.resource.Stop()
+	all.gc.Stop()
+	cutOff := time.AfterFunc(5*time.Second, all.server.Stop)
+	all.server.GracefulStop()
 	cutOff.Stop()
-	fmt.Print(resource.Report())
+	fmt.Print(all.resource.Report())
 	return errors.Join(err, pages.Close())
 }
 
-// pages serves the metrics and the report.
-func pages(resource *dragonfly.Resource) http.Handler {
+// pages serves the metrics and the reports.
+func pages(all *scheduler) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(hostwheelprom.NewCollector(resource))
+	registry.MustRegister(hostwheelprom.NewCollector(all.resource))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/report", func(answer http.ResponseWriter, _ *http.Request) {
 		answer.Header().Set("Content-Type", "application/json")
 		// Refused only if the caller is gone.
-		_ = json.NewEncoder(answer).Encode(resource.Report())
+		_ = json.NewEncoder(answer).Encode(all.resource.Report())
 	})
+	if all.shared != nil {
+		registry.MustRegister(cluster.NewCollector(all.shared))
+		registry.MustRegister(hostwheelprom.NewCollector(all.shared, hostwheelprom.WithNamespace("hostwheel_shared")))
+		mux.HandleFunc("/shared", func(answer http.ResponseWriter, _ *http.Request) {
+			answer.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(answer).Encode(all.shared.Report())
+		})
+	}
 	return mux
 }
