@@ -47,7 +47,12 @@ func TestSchedulers(t *testing.T) {
 		t.Skip("it takes a minute")
 	}
 	for _, b := range backends() {
-		t.Run(b.String(), func(t *testing.T) { testSchedulers(t, b) })
+		t.Run(b.String(), func(t *testing.T) {
+			if hosts, _ := sizes(t); hosts < 5000 {
+				t.Parallel() // it waits most of the time
+			}
+			testSchedulers(t, b)
+		})
 	}
 }
 

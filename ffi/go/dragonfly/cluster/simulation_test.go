@@ -324,6 +324,9 @@ func TestHostsWithoutAnIntervalStayOrHaveTheHostTTL(t *testing.T) {
 // TestFaults has everything go wrong at random, but never so that a living host cannot be stored for longer than it may.
 func TestFaults(t *testing.T) {
 	seeds := 20
+	if testing.Short() {
+		seeds = 5
+	}
 	if text := os.Getenv("HOSTWHEEL_CLUSTER_SEEDS"); text != "" {
 		var err error
 		if seeds, err = strconv.Atoi(text); err != nil {

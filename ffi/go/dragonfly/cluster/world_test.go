@@ -294,7 +294,10 @@ func (s *scheduler) turn() {
 
 // deleted judges a deletion.
 func (w *world) deleted(by *scheduler, r Resource, id string) {
-	h := w.byID[id]
+	h, known := w.byID[id]
+	if !known {
+		return // a world of another kind
+	}
 	age := w.now - h.stored
 	switch {
 	case !h.dead && !h.excused:
@@ -338,6 +341,9 @@ func (w *world) check(late time.Duration) {
 		}
 	}
 	for _, s := range w.schedulers {
+		if n := s.wheel.Stats().Panics; n > 0 {
+			w.t.Errorf("%s: %d callbacks panicked", s.name, n)
+		}
 		if !s.dead {
 			s.checkDoubts()
 		}
