@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -85,6 +86,10 @@ func (o *Options) check() error {
 		return fmt.Errorf("%w: GC is nil: wrap the one that persistent.New gets", ErrOptions)
 	case o.Skew < 0 || o.Discover < 0 || o.Heartbeat < 0 || o.HostTTL < 0 || o.Page < 0 || o.Rate < 0:
 		return fmt.Errorf("%w: Skew, Discover, Heartbeat, HostTTL, Page or Rate is negative", ErrOptions)
+	case slices.ContainsFunc(o.Resources, func(r Resource) bool { return r < 0 || r >= resources }):
+		return fmt.Errorf("%w: a resource is unknown: want Persistent or PersistentCache", ErrOptions)
+	case len(o.Resources) > 1 && o.Resources[0] == o.Resources[1] || len(o.Resources) > int(resources):
+		return fmt.Errorf("%w: a resource named twice", ErrOptions)
 	case o.Heartbeat > 5*time.Second:
 		return fmt.Errorf("%w: a Heartbeat of %v misses outages that living hosts would not survive: at most 5 s", ErrOptions, o.Heartbeat)
 	}
