@@ -284,8 +284,8 @@ func (s *scheduler) turn() {
 	for s.nextBeat <= now {
 		s.nextBeat = now + max(s.link.beat(ctx), step)
 	}
-	for s.nextGo <= now {
-		s.nextGo = now + max(s.finder.step(ctx), step)
+	for s.nextGo = max(s.nextGo, now-second); s.nextGo <= now; {
+		s.nextGo += max(s.finder.step(ctx), time.Millisecond)
 	}
 	if _, err := s.wheel.Advance(now - s.began); err != nil {
 		s.world.t.Fatal(err)
