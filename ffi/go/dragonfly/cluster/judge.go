@@ -16,9 +16,8 @@ func (w *Watch) onSuspect(ev *event) {
 	if !w.link.up() {
 		return
 	}
-	a, err := w.store.ask(context.Background(), ev.ID())
+	a, err := w.ask(ev.ID())
 	if err != nil {
-		w.counted.failures.Add(1)
 		return
 	}
 	if !a.exists() {
@@ -31,9 +30,9 @@ func (w *Watch) onSuspect(ev *event) {
 	if !ok {
 		return
 	}
-	d.asked = &a
 	interval, ago := w.news(ev.Value(), h)
-	if ago+w.blur(h.interval) >= 2*w.effective(h.interval) {
+	if !w.lives(h.interval, ago) {
+		d.asked = &a
 		return
 	}
 	w.counted.heardElsewhere.Add(1)
@@ -45,10 +44,26 @@ func (w *Watch) onSuspect(ev *event) {
 	}
 }
 
-// blur is by how much Redis may seem to know later of one and the same announce than this scheduler: it has another's clock, in
-// whole seconds, and that one may have heard the host a moment later. It is no reason to ask twice.
-func (w *Watch) blur(interval time.Duration) time.Duration {
-	return min(w.margin(), w.effective(interval)/4)
+// ask reads a host in all resources, or up to one in which it lives.
+func (w *Watch) ask(id string) (a answer, err error) {
+	for _, r := range w.Resources {
+		if a[r], err = w.store.ask(context.Background(), r, id); err != nil {
+			w.counted.failures.Add(1)
+			return a, err
+		}
+		if h, ok := a[r].parse(); ok && w.lives(h.interval, w.wall().Sub(h.at)) {
+			break
+		}
+	}
+	return a, nil
+}
+
+// lives says whether a host that was heard so long ago, by Redis, is within its TTL. Redis may seem to know a little later of one
+// and the same announce than this scheduler: it has another's clock, in whole seconds, and that one may have heard the host a
+// moment later. That is no news, and no reason to ask twice.
+func (w *Watch) lives(interval, ago time.Duration) bool {
+	effective := w.effective(interval)
+	return !w.expires(interval) || ago+min(w.margin(), effective/4) < 2*effective
 }
 
 // askAgain asks for all hosts that are in doubt. After an outage that may be all, none of which Redis was asked for, and if this
@@ -136,9 +151,8 @@ func (w *Watch) give(ev *event) time.Duration {
 	}
 	d := w.doubtOf(ev)
 	if d.asked == nil {
-		a, err := w.store.ask(context.Background(), ev.ID())
+		a, err := w.ask(ev.ID())
 		if err != nil {
-			w.counted.failures.Add(1)
 			return retry
 		}
 		if !a.exists() {

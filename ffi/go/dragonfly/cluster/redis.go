@@ -39,7 +39,6 @@ type command struct {
 type redisStore struct {
 	client     redis.UniversalClient
 	keys       [resources]keys
-	watched    []Resource
 	heartbeat  string
 	pageSize   int64
 	leavePeers bool
@@ -54,7 +53,6 @@ type redisStore struct {
 func newRedisStore(o *Options) *redisStore {
 	s := &redisStore{
 		client:     o.Redis,
-		watched:    o.Resources,
 		heartbeat:  fmt.Sprintf("hostwheel:heartbeat:%d", o.ClusterID),
 		pageSize:   int64(o.Page),
 		leavePeers: o.LeavePeers,
@@ -131,34 +129,26 @@ func (s *redisStore) exchange(ctx context.Context, batch []*command) {
 }
 
 // do sends a command together with those of others, and waits for its answer.
-func (s *redisStore) do(ctx context.Context, sent *atomic.Uint64, adds ...func(redis.Pipeliner) redis.Cmder) ([]*command, error) {
-	list := make([]*command, len(adds))
-	for i, add := range adds {
-		list[i] = &command{add: add, sent: sent, done: make(chan struct{})}
-		select {
-		case s.queue <- list[i]:
-		case <-s.ended:
-			return nil, errEnded
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+func (s *redisStore) do(ctx context.Context, sent *atomic.Uint64, add func(redis.Pipeliner) redis.Cmder) (redis.Cmder, error) {
+	c := &command{add: add, sent: sent, done: make(chan struct{})}
+	select {
+	case s.queue <- c:
+	case <-s.ended:
+		return nil, errEnded
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	for _, c := range list {
+	select {
+	case <-c.done:
+	case <-s.ended:
+		// It may have been the last one that was answered.
 		select {
 		case <-c.done:
-		case <-s.ended:
-			// It may have been the last one that was answered.
-			select {
-			case <-c.done:
-			default:
-				return nil, errEnded
-			}
-		}
-		if err := c.cmd.Err(); err != nil {
-			return nil, err
+		default:
+			return nil, errEnded
 		}
 	}
-	return list, nil
+	return c.cmd, c.cmd.Err()
 }
 
 var errEnded = errors.New("hostwheel/cluster: the watch has ended")
@@ -181,20 +171,12 @@ func recordOf(cmd redis.Cmder) record {
 	return record{updated, interval}
 }
 
-func (s *redisStore) ask(ctx context.Context, id string) (answer, error) {
-	var a answer
-	adds := make([]func(redis.Pipeliner) redis.Cmder, len(s.watched))
-	for i, r := range s.watched {
-		adds[i] = s.fields(r, id)
-	}
-	list, err := s.do(ctx, &s.sent.ask, adds...)
+func (s *redisStore) ask(ctx context.Context, r Resource, id string) (record, error) {
+	cmd, err := s.do(ctx, &s.sent.ask, s.fields(r, id))
 	if err != nil {
-		return a, err
+		return record{}, err
 	}
-	for i, r := range s.watched {
-		a[r] = recordOf(list[i].cmd)
-	}
-	return a, nil
+	return recordOf(cmd), nil
 }
 
 func (s *redisStore) read(ctx context.Context, r Resource, ids []string) ([]record, error) {
@@ -231,13 +213,13 @@ func (s *redisStore) remove(ctx context.Context, r Resource, id string, was reco
 	if s.leavePeers {
 		args = append(args, k.peer, k.taskPeers[0], k.taskPeers[1], k.persistentTaskPeers[0], k.persistentTaskPeers[1])
 	}
-	list, err := s.do(ctx, &s.sent.remove, func(pipe redis.Pipeliner) redis.Cmder {
+	cmd, err := s.do(ctx, &s.sent.remove, func(pipe redis.Pipeliner) redis.Cmder {
 		return pipe.EvalSha(ctx, s.script.Hash(), keys, args...)
 	})
 	if err != nil {
 		return removal{}, err
 	}
-	words, err := list[0].cmd.(*redis.Cmd).StringSlice()
+	words, err := cmd.(*redis.Cmd).StringSlice()
 	if err != nil {
 		return removal{}, err
 	}

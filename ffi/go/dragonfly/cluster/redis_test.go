@@ -96,7 +96,7 @@ func TestDragonflysRecordsAreReadAndRemoved(t *testing.T) {
 		t.Fatalf("Dragonfly loads %d hosts, of 30", len(hosts))
 	}
 
-	for _, r := range s.watched {
+	for r := range resources {
 		ids, next, err := s.page(ctx, r, 0)
 		must(t, err)
 		if len(ids) != 30 || next != 0 {
@@ -114,28 +114,28 @@ func TestDragonflysRecordsAreReadAndRemoved(t *testing.T) {
 		}
 	}
 
-	a, err := s.ask(ctx, "host-3")
-	must(t, err)
-	for _, r := range s.watched {
+	for r := range resources {
+		was, err := s.ask(ctx, r, "host-3")
+		must(t, err)
 		for _, c := range []struct {
 			id       string
 			was      record
 			earliest time.Time
 			want     outcome
 		}{
-			{"nobody", a[r], at, missing},
-			{"host-3", record{"2026-01-01T00:00:00Z", a[r].interval}, at, changed},
-			{"host-3", record{a[r].updated, "1"}, at, changed},
-			{"host-3", a[r], time.Now().Add(time.Minute), early},
-			{"host-3", a[r], time.Now(), removed},
-			{"host-3", a[r], at, missing},
+			{"nobody", was, at, missing},
+			{"host-3", record{"2026-01-01T00:00:00Z", was.interval}, at, changed},
+			{"host-3", record{was.updated, "1"}, at, changed},
+			{"host-3", was, time.Now().Add(time.Minute), early},
+			{"host-3", was, time.Now(), removed},
+			{"host-3", was, at, missing},
 		} {
 			is, err := s.remove(ctx, r, c.id, c.was, c.earliest)
 			must(t, err)
 			if is.outcome != c.want {
 				t.Errorf("%v: removing %s, which was %v: %+v, want %v", r, c.id, c.was, is, c.want)
 			}
-			if is.outcome == changed && is.record != a[r] {
+			if is.outcome == changed && is.record != was {
 				t.Errorf("%v: it has changed to %v", r, is.record)
 			}
 			if is.outcome == early && (is.wait < 50*second || is.wait > 70*second) {
@@ -178,9 +178,9 @@ func TestPeersLeaveWithTheirHost(t *testing.T) {
 						task, host, 0, at, at, host.Log)))
 				}
 			}
-			a, err := s.ask(ctx, "mine")
+			was, err := s.ask(ctx, Persistent, "mine")
 			must(t, err)
-			is, err := s.remove(ctx, Persistent, "mine", a[Persistent], at)
+			is, err := s.remove(ctx, Persistent, "mine", was, at)
 			must(t, err)
 			slices.Sort(is.peers)
 			left, _, err := server.Client.Scan(ctx, 0, "*mine*", 1000).Result()
@@ -237,7 +237,7 @@ func TestWhatIsNoHostIsLeftAlone(t *testing.T) {
 			t.Errorf("record %d is %v", i, is)
 		}
 	}
-	if _, err := s.ask(ctx, "string"); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+	if _, err := s.ask(ctx, Persistent, "string"); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
 		t.Errorf("asking for a string: %v", err)
 	}
 	for _, id := range []string{"string", "half"} {
@@ -262,9 +262,9 @@ func TestManyAskAtATime(t *testing.T) {
 	errs := make(chan error, n)
 	for i := range n {
 		go func() {
-			a, err := s.ask(ctx, fmt.Sprint(i))
-			if want := (record{fmt.Sprint("u", i), fmt.Sprint(i)}); err == nil && (a[Persistent] != want || a[PersistentCache].exists()) {
-				err = fmt.Errorf("%d is %v", i, a)
+			is, err := s.ask(ctx, Persistent, fmt.Sprint(i))
+			if want := (record{fmt.Sprint("u", i), fmt.Sprint(i)}); err == nil && is != want {
+				err = fmt.Errorf("%d is %v", i, is)
 			}
 			errs <- err
 		}()
@@ -283,7 +283,7 @@ func TestAfterItsEndAStoreRefuses(t *testing.T) {
 	cancel()
 	s.run(ctx)
 	for range 3 * most {
-		if _, err := s.ask(context.Background(), "x"); err == nil {
+		if _, err := s.ask(context.Background(), Persistent, "x"); err == nil {
 			t.Fatal("it answers after its end")
 		}
 	}

@@ -82,8 +82,8 @@ type removal struct {
 // store is what a watch needs of Redis. All methods may be called from all goroutines. An error means that it is not known what
 // Redis has, or whether it did what it was told.
 type store interface {
-	// ask reads one host in all resources.
-	ask(ctx context.Context, id string) (answer, error)
+	// ask reads one host in one resource.
+	ask(ctx context.Context, r Resource, id string) (record, error)
 	// read reads hosts in one resource.
 	read(ctx context.Context, r Resource, ids []string) ([]record, error)
 	// page reads some of the ids of a resource, and where the next page begins; 0 at the end. Ids may come twice.

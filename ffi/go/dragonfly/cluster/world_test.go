@@ -100,17 +100,12 @@ func (s *scheduler) reach() error {
 
 func (s *scheduler) sent(purpose string, n int) { s.count[purpose] += n }
 
-func (s *scheduler) ask(_ context.Context, id string) (answer, error) {
-	s.sent("ask", len(s.Resources))
-	s.asked[id]++
-	if err := s.reach(); err != nil {
-		return answer{}, err
+func (s *scheduler) ask(_ context.Context, r Resource, id string) (record, error) {
+	s.sent("ask", 1)
+	if r == s.Resources[0] {
+		s.asked[id]++
 	}
-	var a answer
-	for _, r := range s.Resources {
-		a[r] = s.world.store.hosts[r][id]
-	}
-	return a, nil
+	return s.world.store.hosts[r][id], s.reach()
 }
 
 func (s *scheduler) read(_ context.Context, r Resource, ids []string) ([]record, error) {
