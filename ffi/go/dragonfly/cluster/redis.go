@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	pkgredis "d7y.io/dragonfly/v2/pkg/redis"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -53,7 +54,7 @@ type redisStore struct {
 func newRedisStore(o *Options) *redisStore {
 	s := &redisStore{
 		client:     o.Redis,
-		heartbeat:  fmt.Sprintf("hostwheel:heartbeat:%d", o.ClusterID),
+		heartbeat:  pkgredis.MakeKeyInScheduler(pkgredis.SchedulerClustersNamespace, fmt.Sprintf("%d:hostwheel-heartbeat", o.ClusterID)),
 		pageSize:   int64(o.Page),
 		leavePeers: o.LeavePeers,
 		script:     redis.NewScript(removeScript),
@@ -128,7 +129,7 @@ func (s *redisStore) exchange(ctx context.Context, batch []*command) {
 	_, _ = pipe.Exec(ctx)
 }
 
-// do sends a command together with those of others, and waits for its answer.
+// do sends a command together with those of others, and waits for its answer, which has an error of its own.
 func (s *redisStore) do(ctx context.Context, sent *atomic.Uint64, add func(redis.Pipeliner) redis.Cmder) (redis.Cmder, error) {
 	c := &command{add: add, sent: sent, done: make(chan struct{})}
 	select {
@@ -148,7 +149,7 @@ func (s *redisStore) do(ctx context.Context, sent *atomic.Uint64, add func(redis
 			return nil, errEnded
 		}
 	}
-	return c.cmd, c.cmd.Err()
+	return c.cmd, nil
 }
 
 var errEnded = errors.New("hostwheel/cluster: the watch has ended")
@@ -160,15 +161,21 @@ func (s *redisStore) fields(r Resource, id string) func(redis.Pipeliner) redis.C
 }
 
 // recordOf is what HMGET has answered.
-func recordOf(cmd redis.Cmder) record {
-	values := cmd.(*redis.SliceCmd).Val()
-	if len(values) != 2 {
-		return record{}
+func recordOf(cmd redis.Cmder) (record, error) {
+	values, err := cmd.(*redis.SliceCmd).Result()
+	switch {
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		// Something else, under the name of a host: a record that makes no sense.
+		return record{updated: err.Error()}, nil
+	case err != nil:
+		return record{}, err
+	case len(values) != 2:
+		return record{}, fmt.Errorf("hostwheel/cluster: Redis answers %d fields, of 2", len(values))
 	}
 	// What is not there is nil, which is the empty string here.
 	updated, _ := values[0].(string)
 	interval, _ := values[1].(string)
-	return record{updated, interval}
+	return record{updated, interval}, nil
 }
 
 func (s *redisStore) ask(ctx context.Context, r Resource, id string) (record, error) {
@@ -176,7 +183,7 @@ func (s *redisStore) ask(ctx context.Context, r Resource, id string) (record, er
 	if err != nil {
 		return record{}, err
 	}
-	return recordOf(cmd), nil
+	return recordOf(cmd)
 }
 
 func (s *redisStore) read(ctx context.Context, r Resource, ids []string) ([]record, error) {
@@ -189,10 +196,11 @@ func (s *redisStore) read(ctx context.Context, r Resource, ids []string) ([]reco
 		}
 		s.exchange(ctx, batch)
 		for _, c := range batch {
-			if err := c.cmd.Err(); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			is, err := recordOf(c.cmd)
+			if err != nil {
 				return nil, err
 			}
-			records = append(records, recordOf(c.cmd))
+			records = append(records, is)
 		}
 		ids = ids[n:]
 	}

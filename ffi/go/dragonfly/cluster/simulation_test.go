@@ -321,6 +321,25 @@ func TestHostsWithoutAnIntervalStayOrHaveTheHostTTL(t *testing.T) {
 	}
 }
 
+func TestAHostThatMakesNoSenseIsLeftAlone(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		w := newWorld(t, 12)
+		s := w.start(o, nil)
+		w.add(50, 10*second)
+		is := record{"yesterday", "soon"}
+		w.store.put(Persistent, "odd", is)
+		s.heard("odd", 10*second, true)
+		w.run(2 * time.Minute)
+		w.check(5 * second)
+		if w.store.hosts[Persistent]["odd"] != is {
+			t.Error("it was deleted")
+		}
+		if _, known := s.wheel.Lookup("odd"); known || s.asked["odd"] != 2 || s.Report().Unreadable == 0 {
+			t.Errorf("it is known: %v; asked for %d times; %d unreadable", known, s.asked["odd"], s.Report().Unreadable)
+		}
+	})
+}
+
 // TestFaults has everything go wrong at random, but never so that a living host cannot be stored for longer than it may.
 func TestFaults(t *testing.T) {
 	seeds := 20
