@@ -66,6 +66,20 @@ pub(crate) enum Canary {
     Untold,
     /// A drain does not tell the thread that the queue has room.
     SilentDrain,
+    /// A record is entered though its bucket was not searched as it is now.
+    BlindEntry,
+    /// Whoever looks up an id does not look whether the entry is still there.
+    TrustedEntry,
+    /// A bucket is split while it changes.
+    UnfrozenSplit,
+    /// Whoever helps to split a bucket does not look whether that was done meanwhile.
+    LateHelper,
+    /// An empty slot of a bucket looks as if it had never been used.
+    VirginAgain,
+    /// Ids with equal hashes are taken for equal.
+    HashOnly,
+    /// The slot of an entry that was replaced is not given back.
+    KeptSlot,
     /// A snapshot's record may have a longer id than a host.
     LongId,
     /// A snapshot's frame may be as long as it says.

@@ -191,6 +191,16 @@ pub(crate) struct Terms {
     pub(crate) max_interval: Tick,
 }
 
+/// What an announced interval counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Agreed {
+    pub(crate) cadence: Cadence,
+    /// The effective interval.
+    pub(crate) interval: Duration,
+    /// Whether the interval was clamped to the configured bounds.
+    pub(crate) clamped: bool,
+}
+
 impl Terms {
     /// The terms of a checked configuration.
     pub(crate) fn new(config: &Config) -> Terms {
@@ -202,14 +212,27 @@ impl Terms {
         }
     }
 
-    /// The cadence that an announced interval gets, and whether it was clamped. 0 is no interval.
-    pub(crate) fn clamp(&self, interval: Duration) -> (Cadence, bool) {
-        if interval.is_zero() {
-            return (Cadence::NONE, false);
+    /// What an announced interval counts as. 0 is no interval.
+    #[inline]
+    pub(crate) fn agree(&self, interval: Duration) -> Agreed {
+        // The usual one, of whole seconds and within the bounds, stays what it is, for some instructions less.
+        let seconds = interval.as_secs();
+        if interval.subsec_nanos() == 0
+            && seconds <= Cadence::FINEST_SECONDS
+            && (self.min_interval..=self.max_interval).contains(&(seconds * 1000))
+        {
+            return Agreed { cadence: Cadence::of_seconds(seconds), interval, clamped: false };
         }
+        self.agree_anyhow(interval)
+    }
+
+    #[inline(never)]
+    fn agree_anyhow(&self, interval: Duration) -> Agreed {
         let asked = ticks_ceil(interval);
-        let given = asked.clamp(self.min_interval, self.max_interval);
-        (Cadence::from_ms(given), given != asked)
+        let given = if asked == 0 { 0 } else { asked.clamp(self.min_interval, self.max_interval) };
+        let cadence = Cadence::from_ms(given);
+        let interval = Duration::from_millis(self.effective_interval(cadence));
+        Agreed { cadence, interval, clamped: given != asked }
     }
 
     /// What the host's intervals count as: half the host TTL when it named none.
@@ -269,10 +292,18 @@ mod tests {
     #[test]
     fn intervals_are_clamped_and_zero_means_none() {
         let terms = Terms::new(&Config::default());
-        assert_eq!(terms.clamp(Duration::ZERO), (Cadence::NONE, false));
-        assert_eq!(terms.clamp(Duration::from_nanos(1)), (Cadence::from_ms(1000), true));
-        assert_eq!(terms.clamp(Duration::from_secs(300)), (Cadence::from_ms(300_000), false));
-        assert_eq!(terms.clamp(Duration::MAX), (Cadence::from_ms(24 * 86_400_000), true));
+        let agreed = |asked| {
+            let Agreed { cadence, interval, clamped } = terms.agree(asked);
+            (cadence, interval.as_millis(), clamped)
+        };
+        assert_eq!(agreed(Duration::ZERO), (Cadence::NONE, 1_800_000, false));
+        assert_eq!(agreed(Duration::from_nanos(1)), (Cadence::from_ms(1000), 1000, true));
+        assert_eq!(agreed(Duration::MAX), (Cadence::from_ms(24 * 86_400_000), 24 * 86_400_000, true));
+        assert_eq!(agreed(Duration::from_micros(1_000_001)), (Cadence::from_ms(1001), 1001, false));
+        for seconds in [1, 300, 2097, 2098, 3600] {
+            let ms = seconds * 1000;
+            assert_eq!(agreed(Duration::from_secs(seconds)), (Cadence::from_ms(ms), ms.into(), false));
+        }
     }
 
     #[test]

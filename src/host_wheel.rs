@@ -27,9 +27,8 @@ const DROP_WAIT: Duration = Duration::from_secs(5);
 ///
 /// All methods may be called from any thread, also inside callbacks; share the wheel in an `Arc`. What takes a host's id
 /// takes any 1 to [`LONGEST_ID`](crate::LONGEST_ID) bytes. Calls that name a known host take no lock, wait for nobody,
-/// allocate nothing (but for the index's own bookkeeping on a thread's first call) and cost O(1). A registration
-/// allocates the id and its index entry, and may wait while the index grows, or up to 50 ms while hosts register and leave
-/// faster than their records can be freed.
+/// allocate nothing and cost O(1). A registration takes no lock either; it asks the system for memory now and then, and may
+/// wait up to 50 ms while hosts register and leave faster than their records can be freed.
 ///
 /// Dropping the wheel closes it, and waits up to 5 s for a callback that runs (not when dropped inside one).
 pub struct HostWheel {
@@ -214,8 +213,8 @@ impl HostWheel {
     }
 
     /// Calls `f` for every host that is known and not handed out as a leave, until it breaks. Hosts that come or go
-    /// meanwhile may be missed; `f` may call the wheel. Do not block in it: the index frees no memory until the walk has
-    /// ended. O(hosts). Works after close as well.
+    /// meanwhile may be missed, and no id is shown twice; `f` may call the wheel, and may block. O(hosts). Works after close as
+    /// well.
     pub fn each(&self, f: impl FnMut(HostView<'_>) -> ControlFlow<()>) {
         self.shared.each(f);
     }

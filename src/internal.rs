@@ -18,6 +18,10 @@ pub fn canary() -> Option<&'static str> {
     crate::canary::named()
 }
 
+/// The index by itself, for fuzzing.
+#[cfg(fuzzing)]
+pub use crate::index::world::World as IndexWorld;
+
 /// Raised when what a [`Layout`] says, or what its reader may conclude from it, changes: the word's parts, the meaning of
 /// `armed`, the steps of a renew.
 pub const LAYOUT_VERSION: u32 = 1;

@@ -58,6 +58,8 @@ mod error;
 mod event;
 #[cfg(not(loom))]
 mod expiry;
+#[cfg(all(test, loom))]
+mod exploring;
 mod guard;
 #[cfg(not(loom))]
 mod host_wheel;

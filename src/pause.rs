@@ -32,6 +32,18 @@ pub(crate) enum Point {
     Popping,
     /// Registrant: the record is filled, the index does not know it.
     Filled,
+    /// Anyone: a bucket's entry was read, the record's id was not.
+    Comparing,
+    /// Registrant: the bucket was searched, the slot is claimed, the CAS is next.
+    Entering,
+    /// Anyone: a bucket is frozen, what moves was not read.
+    Frozen,
+    /// Anyone: it is known what moves to the new bucket, which is not filled.
+    Splitting,
+    /// Anyone: the new bucket is born, the old one is still frozen.
+    Born,
+    /// Observer: an entry was found, the CAS that removes it is next.
+    Removing,
     /// Registrant: the index knows the record, which is still Reserved.
     Entered,
     /// Leaver: the word was read, the CAS is next.

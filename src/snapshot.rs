@@ -1,9 +1,7 @@
 //! The warm restart: all hosts into a file, and from a file back into a wheel.
 //!
 //! The file is specified in `docs/snapshot.md`. Both directions are streams: a walk over the index fills one frame of
-//! 64 KiB after the other, a frame at a time is read back, so memory does not depend on the number of hosts. (While the
-//! walk lasts, the index keeps the entries that are removed from it, as it does for every walk; the ids among them go when
-//! it ends.)
+//! 64 KiB after the other, a frame at a time is read back, so memory does not depend on the number of hosts.
 //!
 //! - `format` knows the bytes, and trusts none.
 //! - `file` puts a file in its place whole or not at all.

@@ -2,14 +2,13 @@
 
 #[cfg(loom)]
 pub(crate) use loom::{
-    cell::UnsafeCell,
-    sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
     sync::{Arc, Mutex},
 };
 #[cfg(not(any(loom, all(test, shuttle))))]
 pub(crate) use std::sync::{
     Arc, Condvar, Mutex,
-    atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
 };
 
 use std::sync::PoisonError;
@@ -20,22 +19,6 @@ mod scheduled;
 #[cfg(all(test, shuttle))]
 pub(crate) use scheduled::*;
 
-/// Loom's cell interface over the plain one.
-#[cfg(not(loom))]
-#[derive(Debug)]
-pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
-
-#[cfg(not(loom))]
-impl<T> UnsafeCell<T> {
-    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
-        f(self.0.get())
-    }
-
-    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-        f(self.0.get())
-    }
-}
-
 /// Locks a mutex whose data stay consistent whoever panicked with it held: all critical sections are single updates.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -45,6 +28,15 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) use loom::sync::MutexGuard;
 #[cfg(not(any(loom, all(test, shuttle))))]
 pub(crate) use std::sync::MutexGuard;
+
+/// Lets other threads get on, for whom the caller has to wait.
+#[cfg(not(any(loom, all(test, shuttle))))]
+pub(crate) fn give_way() {
+    std::thread::yield_now();
+}
+
+#[cfg(loom)]
+pub(crate) use loom::thread::yield_now as give_way;
 
 /// Makes loom consider a switch to another thread here.
 ///

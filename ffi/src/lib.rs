@@ -257,8 +257,8 @@ pub unsafe extern "C" fn hostwheel_inspect(
 }
 
 /// Calls `each` for every host that is known and not handed out as a leave, until it returns anything but 0. Hosts that
-/// come or go meanwhile may be missed. `each` may call the wheel, and must not block: the index frees no memory meanwhile.
-/// Works after close as well.
+/// come or go meanwhile may be missed, and no id is shown twice. `each` may call the wheel, and may block. Works after close as
+/// well.
 ///
 /// Errors: NULL_ARG, FORKED, PANIC.
 #[unsafe(no_mangle)]

@@ -312,8 +312,7 @@ impl Engine {
             return true;
         }
         let handle = Handle::new(index, record.generation());
-        // SAFETY: this is the observer, and the record is Left.
-        s.index.remove(&unsafe { record.id() }, handle);
+        s.index.remove(&s.slab, record.identity(), handle);
         self.free(s, index, record);
         s.thread.freed_left.add(1);
         true
@@ -340,8 +339,6 @@ impl Engine {
         if record.armed() != NONE {
             self.known -= 1;
         }
-        // SAFETY: this is the observer; the record is Left or Taken and freed next.
-        unsafe { record.drop_id() };
         point(Point::Unindexed);
         s.slab.release(index);
     }

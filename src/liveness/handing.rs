@@ -43,7 +43,7 @@ impl Engine {
         s.thread.outstanding.add(1);
         let event = self.event(s, index, record, taken, EventKind::Leave);
         // Before it is delivered, so that the consumer's next announce of the id makes a new incarnation.
-        s.index.remove(&event.id, event.handle);
+        s.index.remove(&s.slab, record.identity(), event.handle);
         s.thread.late(event.lateness_ns.saturating_sub(event.held * TICK_NS));
         match event.reason {
             Reason::Ttl => s.thread.leaves_ttl.add(1),
@@ -160,8 +160,7 @@ impl Engine {
             superseded: false,
             attempt: 1,
             handle: Handle::new(index, record.generation()),
-            // SAFETY: this is the observer, and the record is not free.
-            id: unsafe { record.id() },
+            id: s.slab.host_id(index),
             user_data: record.user_data(),
             cadence: word.cadence(),
             last: word.last(),

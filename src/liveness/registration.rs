@@ -4,11 +4,10 @@ use super::Shared;
 use super::renew::Call;
 use crate::canary::{Canary, planted};
 use crate::error::AnnounceError;
-use crate::event::HostId;
-use crate::index::Index;
+use crate::index::{Index, Refusal};
 use crate::liveness::Outcome;
 use crate::pause::{Point, point};
-use crate::record::{BORN_LATE, Handle, Record, ReserveError, State};
+use crate::record::{BORN_LATE, Handle, Key, NoMemory, Record, ReserveError, State};
 
 /// Records of hosts that left and were not freed yet, beyond which registrations wait for the observer: as many as living
 /// hosts, at least this many.
@@ -18,48 +17,47 @@ const FLOOD: u64 = 8192;
 const PAUSES: usize = 250;
 
 impl Shared {
-    /// Registers a host for whose id the index had no entry, or the dead `entry`.
+    /// Registers a host for whose id the index had no entry, or that of a `dead` one.
     #[cold]
     pub(super) fn register(
         &self,
-        id: &[u8],
+        key: &Key<'_>,
         call: Call,
         user_data: u64,
-        mut entry: Option<Handle>,
+        mut dead: Option<Handle>,
     ) -> Result<(Handle, Outcome), AnnounceError> {
-        let reservation = self.reserve(id, call, user_data)?;
+        let reservation = self.reserve(key, call, user_data)?;
         point(Point::Filled);
         loop {
-            let entered = match entry {
-                None => self.index.insert(&reservation.id, reservation.handle).is_ok(),
-                Some(dead) => self.index.replace(&reservation.id, dead, reservation.handle),
-            };
-            if entered {
-                point(Point::Entered);
-                return Ok((reservation.complete(call), Outcome::Registered));
-            }
-            // Another registrant was faster, or the observer has removed the dead entry.
-            entry = self.index.get(id);
-            if let Some(heard) = entry.and_then(|handle| self.hear(handle, call)) {
-                return Ok(heard);
+            match self.index.enter(&self.slab, key, reservation.handle, dead) {
+                Ok(()) => {
+                    point(Point::Entered);
+                    return Ok((reservation.complete(call), Outcome::Registered));
+                }
+                // Another registrant was faster.
+                Err(Refusal::Known(other)) => match self.hear(other, call) {
+                    Some(heard) => return Ok(heard),
+                    None => dead = Some(other),
+                },
+                Err(Refusal::NoRoom) => return Err(AnnounceError::NoMemory),
             }
         }
     }
 
-    fn reserve(&self, id: &[u8], call: Call, user_data: u64) -> Result<Reservation<'_>, AnnounceError> {
+    fn reserve(&self, key: &Key<'_>, call: Call, user_data: u64) -> Result<Reservation<'_>, AnnounceError> {
         self.relieve();
         let index = self.slab.reserve().map_err(|e| match e {
             ReserveError::Full => AnnounceError::Full,
             ReserveError::NoMemory => AnnounceError::NoMemory,
         })?;
         let record = self.slab.record(index);
-        let id = HostId::new(id);
-        record.fill(id.clone(), user_data);
+        let handle = Handle::new(index, record.generation());
+        let reservation = Reservation { shared: self, record, handle, completed: false };
+        self.slab.fill(index, key, user_data).map_err(|NoMemory| AnnounceError::NoMemory)?;
         if call.cadence.is_some_and(|cadence| call.age >= self.terms.ttl(cadence)) {
             record.set(BORN_LATE, true);
         }
-        let handle = Handle::new(index, record.generation());
-        Ok(Reservation { shared: self, record, id, handle, completed: false })
+        Ok(reservation)
     }
 
     /// Before the slab grows: records of hosts that left may wait to be freed, and nobody woke the observer for them. When
@@ -89,7 +87,6 @@ impl Shared {
 struct Reservation<'a> {
     shared: &'a Shared,
     record: &'a Record,
-    id: HostId,
     handle: Handle,
     completed: bool,
 }

@@ -40,9 +40,9 @@ impl Shared {
         if self.clock.is_closed() {
             return Err(RenewError::Closed);
         }
-        let (cadence, clamped) = self.terms.clamp(interval.0);
-        match self.touch(handle, Call { cadence: Some(cadence), age: ticks_floor(age) }, false) {
-            Touch::Heard(outcome) => Ok(self.announced(handle, outcome, cadence, clamped)),
+        let agreed = self.terms.agree(interval.0);
+        match self.touch(handle, Call { cadence: Some(agreed.cadence), age: ticks_floor(age) }, false) {
+            Touch::Heard(outcome) => Ok(self.announced(handle, outcome, &agreed)),
             Touch::Taken => Err(RenewError::Taken),
             Touch::Gone => Err(RenewError::Stale),
         }
@@ -72,11 +72,6 @@ impl Shared {
 
     /// An announce of the host that the index names, if it is alive.
     pub(super) fn hear(&self, handle: Handle, call: Call) -> Option<(Handle, Outcome)> {
-        if let (0, Some(cadence)) = (call.age, call.cadence)
-            && self.touch_plainly(handle, Some(cadence))
-        {
-            return Some((handle, Outcome::Renewed));
-        }
         match self.touch(handle, call, true) {
             Touch::Heard(outcome) => Some((handle, outcome)),
             Touch::Taken | Touch::Gone => None,
@@ -91,7 +86,7 @@ impl Shared {
     /// far as the processor looks ahead, so few instructions, and very few that need what is waited for, are worth more than
     /// anything else here.
     #[inline(always)]
-    fn touch_plainly(&self, handle: Handle, cadence: Option<Cadence>) -> bool {
+    pub(super) fn touch_plainly(&self, handle: Handle, cadence: Option<Cadence>) -> bool {
         let Some(record) = self.slab.of(handle) else { return false };
         // The order is: word, generation, clock, CAS. A CAS that succeeds proves that the word was still the one that
         // the generation was checked for (ground rule 2 of the record room), and a clock read before the word could

@@ -6,8 +6,9 @@ use super::Shared;
 use crate::error::{LONGEST_ID, LookupError};
 use crate::event::Event;
 use crate::index::Index;
-use crate::record::{Cadence, Handle, NONE, State, Word};
+use crate::record::{Cadence, Handle, IdBuffer, NONE, State, Word};
 use crate::stats::{self, Hold, HostState, HostStatus, HostView, Stats};
+use crate::sync::{Ordering, fence};
 use crate::tick::{Tick, since_open, tick_floor};
 
 impl Shared {
@@ -16,7 +17,7 @@ impl Shared {
         if !(1..=LONGEST_ID).contains(&id.len()) {
             return Err(LookupError::IdLength);
         }
-        self.index.get(id).filter(|handle| self.is_alive(*handle)).ok_or(LookupError::NotFound)
+        self.entered(id).filter(|handle| self.is_alive(*handle)).ok_or(LookupError::NotFound)
     }
 
     fn is_alive(&self, handle: Handle) -> bool {
@@ -28,7 +29,7 @@ impl Shared {
 
     /// Whether the id of an event has come back as another incarnation.
     pub(crate) fn is_superseded(&self, event: &Event) -> bool {
-        self.index.get(&event.id).is_some_and(|handle| handle != event.handle && self.is_alive(handle))
+        self.entered(&event.id).is_some_and(|handle| handle != event.handle && self.is_alive(handle))
     }
 
     /// What decides a host's fate.
@@ -88,17 +89,23 @@ impl Shared {
 
     /// Calls `f` for every host that is known and not handed out, until it breaks.
     pub(crate) fn each(&self, mut f: impl FnMut(HostView<'_>) -> std::ops::ControlFlow<()>) {
-        self.index.walk(&mut |id, handle| match self.read(handle) {
-            Some((word, user_data, ..)) if word.is_alive() => f(HostView {
-                id,
-                handle,
-                interval: interval_of(word.cadence()),
-                age: self.age(word),
-                suspect: word.state() == State::Suspect,
-                user_data,
-            })
-            .is_continue(),
-            _ => true,
+        let mut buffer: IdBuffer = [0; LONGEST_ID];
+        self.index.walk(&self.slab, &mut |handle| {
+            let id = self.slab.id(handle.index(), &mut buffer);
+            // Acquire: if the id, or part of it, is a later incarnation's, so is the generation that is read now.
+            fence(Ordering::Acquire);
+            match self.read(handle) {
+                Some((word, user_data, ..)) if word.is_alive() => f(HostView {
+                    id,
+                    handle,
+                    interval: interval_of(word.cadence()),
+                    age: self.age(word),
+                    suspect: word.state() == State::Suspect,
+                    user_data,
+                })
+                .is_continue(),
+                _ => true,
+            }
         });
     }
 

@@ -1,13 +1,18 @@
-//! The free list: a Treiber stack of record indices (R. K. Treiber, 1986) with a tagged head.
+//! The free list: a Treiber stack of indices (R. K. Treiber, 1986) with a tagged head.
 //!
-//! Anyone pops, the thread alone pushes. The head holds a tag that every pop changes, so a popper that was held back
-//! between reading a link and its CAS cannot take a head that meanwhile went and came back. The tag has 32 bits: it would
-//! take exactly 2^32 pops within one such pause to fool it.
+//! Anyone pops. Records are pushed by the thread alone, blocks of ids by whoever they belong to. The head holds a tag that
+//! every pop changes, so a popper that was held back between reading a link and its CAS cannot take a head that meanwhile
+//! went and came back. The tag has 32 bits: it would take exactly 2^32 pops within one such pause to fool it.
 
-use super::slab::Slab;
 use crate::canary::{Canary, planted};
 use crate::pause::{Point, point};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// What can be on a free list.
+pub(super) trait Links {
+    /// Where the thing with this index keeps the link to the next one while it is on the list. Any index that was ever pushed.
+    fn link(&self, index: u32) -> &AtomicU32;
+}
 
 /// The stack's head: tag in the upper half, index + 1 in the lower; 0 in the lower half is the empty list.
 pub(super) struct FreeList(AtomicU64);
@@ -24,17 +29,17 @@ impl FreeList {
         self.0.load(Ordering::Relaxed) as u32 == 0
     }
 
-    /// Takes a record off the list.
-    pub(super) fn pop(&self, slab: &Slab) -> Option<u32> {
-        // Acquire, here and when the CAS fails: pairs with the release in `push`, whose link, generation and Free word the
-        // popper is going to read. Pops in between are read-modify-writes and carry that release on. When it succeeds, it
-        // read the head that was acquired before: Relaxed.
+    /// Takes one off the list.
+    pub(super) fn pop(&self, links: &impl Links) -> Option<u32> {
+        // Acquire, here and when the CAS fails: pairs with the release in `push`, whose link (and of a record the generation
+        // and the Free word) the popper is going to read. Pops in between are read-modify-writes and carry that release on.
+        // When it succeeds, it read the head that was acquired before: Relaxed.
         let mut head = self.0.load(Ordering::Acquire);
         loop {
             let index = (head as u32).checked_sub(1)?;
-            // Relaxed: written before the push. If the record was popped and reused meanwhile this reads rubbish, and the
+            // Relaxed: written before the push. If it was popped and reused meanwhile this reads rubbish, and the
             // CAS fails by the tag.
-            let next = slab.record(index).position.load(Ordering::Relaxed);
+            let next = links.link(index).load(Ordering::Relaxed);
             point(Point::Popping);
             let tag = if planted(Canary::UntaggedHead) { 0 } else { TAG };
             let tagged = (head & !(TAG - 1)).wrapping_add(tag) | u64::from(next);
@@ -45,12 +50,12 @@ impl FreeList {
         }
     }
 
-    /// Puts a record on the list. The thread alone calls this.
-    pub(super) fn push(&self, slab: &Slab, index: u32) {
+    /// Puts one on the list that belongs to the caller alone.
+    pub(super) fn push(&self, links: &impl Links, index: u32) {
         // Relaxed: the head is only compared; the link is published by the CAS.
         let mut head = self.0.load(Ordering::Relaxed);
         loop {
-            slab.record(index).position.store(head as u32, Ordering::Relaxed);
+            links.link(index).store(head as u32, Ordering::Relaxed);
             let pushed = head & !(TAG - 1) | u64::from(index + 1);
             // Release: pairs with the acquire in `pop`.
             match self.0.compare_exchange_weak(head, pushed, Ordering::Release, Ordering::Relaxed) {
@@ -62,12 +67,12 @@ impl FreeList {
 
     /// The indices on the list, from the top; for tests without concurrency.
     #[cfg(all(test, not(loom)))]
-    pub(super) fn indices(&self, slab: &Slab) -> Vec<u32> {
+    pub(super) fn indices(&self, links: &impl Links) -> Vec<u32> {
         let mut indices = Vec::new();
         let mut link = self.0.load(Ordering::Relaxed) as u32;
         while let Some(index) = link.checked_sub(1) {
             indices.push(index);
-            link = slab.record(index).position.load(Ordering::Relaxed);
+            link = links.link(index).load(Ordering::Relaxed);
         }
         indices
     }

@@ -1,16 +1,16 @@
 //! The record: one host, one cache line, and who may load and store what of it in which order.
 
-use std::mem::MaybeUninit;
 #[cfg(not(loom))]
 use std::mem::offset_of;
 
 use super::Cadence;
+use super::ids::Identity;
+use super::space::Zeroed;
 use super::word::{State, Word};
 #[cfg(loom)]
 use crate::canary::{Canary, planted};
-use crate::event::HostId;
 use crate::pause::{Point, point};
-use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering, UnsafeCell};
+use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::tick::Tick;
 
 /// One host, in one cache line.
@@ -23,8 +23,10 @@ pub(crate) struct Record {
     armed: AtomicU64,
     /// The number given at registration.
     user_data: AtomicU64,
-    /// Initialised exactly in the states Reserved to Taken. Ground rule 4 says who touches it.
-    id: UnsafeCell<MaybeUninit<HostId>>,
+    /// [`Identity`] of the host's id, which is beside the records. Ground rule 4 says who may read both.
+    identity: AtomicU64,
+    /// Since when a due host has been held back; 0 if it is not. The thread's.
+    held_since: AtomicU64,
     /// The generation of the current handle; 0 if the record was never used or is retired.
     generation: AtomicU32,
     /// Position in the wheel's list `list`; while the record is on the free list, the link to the next one.
@@ -35,8 +37,8 @@ pub(crate) struct Record {
     flags: AtomicU16,
     /// The interval by which the thread counts the host, as the word holds it, and 1; 0 if it is not counted.
     counted: AtomicU32,
-    /// Since when a due host has been held back; 0 if it is not. The thread's.
-    held_since: AtomicU64,
+    /// Where an id that is longer than its line goes on.
+    more: AtomicU32,
 }
 
 #[cfg(not(loom))]
@@ -95,6 +97,14 @@ impl Record {
         self.word.compare_exchange(old.bits(), new.bits(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
+    /// Has a record that was never used say that it is free. Any number of threads may, and only the first of them changes it: the
+    /// word of a record in use is not 0, as wheel time does not begin at 0.
+    pub(super) fn be_free(&self) {
+        // Relaxed: published by the slab's bound.
+        let free = Word::new(0, Cadence::NONE, State::Free);
+        let _ = self.word.compare_exchange(0, free.bits(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// Stores a word without a CAS: for the only owner of the record. Release: see [`word`](Self::word).
     pub(crate) fn store_word(&self, word: Word) {
         self.word.store(word.bits(), Ordering::Release);
@@ -131,9 +141,9 @@ impl Record {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// Stores the generation. Relaxed: the release store of the word, or the push on the free list, follows.
+    /// Stores the generation. Release: who sees it sees that the incarnation before is over, and its index entry is gone.
     pub(super) fn set_generation(&self, generation: u32) {
-        self.generation.store(generation, Ordering::Relaxed);
+        self.generation.store(generation, Ordering::Release);
     }
 
     /// Forgets what the thread noted about an incarnation.
@@ -148,32 +158,30 @@ impl Record {
         self.user_data.load(Ordering::Acquire)
     }
 
-    /// Fills a record that the caller has just reserved.
-    pub(crate) fn fill(&self, id: HostId, user_data: u64) {
-        debug_assert_eq!(self.word().state(), State::Reserved);
-        // Release: see `user_data`.
+    /// Fills a record that the caller has just reserved, but for the id itself.
+    pub(super) fn fill(&self, identity: Identity, more: u32, user_data: u64) {
+        // Release: see `user_data`; who reads any of the others fences.
         self.user_data.store(user_data, Ordering::Release);
-        // SAFETY: the record is Reserved by the caller and not in the index, so nobody else reads or writes the id; the
-        // previous one was dropped before the record was pushed on the free list.
-        self.id.with_mut(|slot| unsafe { (*slot).write(id) });
+        self.more.store(more, Ordering::Release);
+        self.identity.store(identity.bits(), Ordering::Release);
     }
 
-    /// The host's id.
-    ///
-    /// # Safety
-    /// The caller is the thread, and has seen the record in a state from Live to Taken (or Left) that it has not freed.
-    pub(crate) unsafe fn id(&self) -> HostId {
-        // SAFETY: the id was written before the word became Live, which the caller acquired; only the thread drops it.
-        self.id.with(|slot| unsafe { (*slot).assume_init_ref().clone() })
+    /// The identity of the host's id. Relaxed, like [`more`](Self::more): the thread's and the registrant's own; others fence and
+    /// check.
+    #[inline]
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::from_bits(self.identity.load(Ordering::Relaxed))
     }
 
-    /// Drops the id.
-    ///
-    /// # Safety
-    /// As for [`id`](Self::id); and the caller is about to free the record.
-    pub(crate) unsafe fn drop_id(&self) {
-        // SAFETY: initialised, see `id`; dropped once, as the word becomes Free next.
-        self.id.with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+    /// Where the id goes on.
+    pub(super) fn more(&self) -> u32 {
+        self.more.load(Ordering::Relaxed)
+    }
+
+    /// The id goes on nowhere any more.
+    pub(super) fn forget_more(&self) {
+        // Release: see `fill`.
+        self.more.store(0, Ordering::Release);
     }
 
     /// The place of the hint. Relaxed, like all of these: the thread's own.
@@ -241,20 +249,24 @@ impl Record {
         let flags = self.flags.load(Ordering::Relaxed);
         self.flags.store(if on { flags | flag } else { flags & !flag }, Ordering::Relaxed);
     }
+}
 
+// SAFETY: atomics of numbers.
+unsafe impl Zeroed for Record {
     #[cfg(loom)]
-    pub(super) fn new() -> Record {
+    fn zeroed() -> Record {
         Record {
             word: AtomicU64::new(0),
             armed: AtomicU64::new(0),
             user_data: AtomicU64::new(0),
-            id: UnsafeCell::new(MaybeUninit::uninit()),
+            identity: AtomicU64::new(0),
+            held_since: AtomicU64::new(0),
             generation: AtomicU32::new(0),
             position: AtomicU32::new(0),
             list: AtomicU16::new(0),
             flags: AtomicU16::new(0),
             counted: AtomicU32::new(0),
-            held_since: AtomicU64::new(0),
+            more: AtomicU32::new(0),
         }
     }
 }

@@ -8,15 +8,18 @@ use std::io;
 
 use crossbeam_utils::CachePadded;
 
-use super::free::FreeList;
+use super::free::{FreeList, Links};
 use super::handle::Handle;
+use super::ids::{Ids, Key, LINE_BYTES, NoMemory};
 use super::line::Record;
 use super::space::Space;
 use super::word::{State, Word};
 use super::{Cadence, NONE, dirty};
 use crate::canary::{Canary, planted};
+use crate::error::LONGEST_ID;
+use crate::event::HostId;
 use crate::pause::{Point, point};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::tick::Tick;
 
 /// Bits used of each word of the dirty bitmap. Models use two, so that three levels fit into few records; schedules eight, so
@@ -43,7 +46,8 @@ pub(crate) enum ReserveError {
 
 /// All records.
 pub(crate) struct Slab {
-    space: Space,
+    space: Space<Record>,
+    ids: Ids,
     max_hosts: u32,
     /// Records that have memory to write to: all indices below this.
     backed: AtomicU32,
@@ -55,18 +59,11 @@ pub(crate) struct Slab {
     pub(super) leaves: Box<[AtomicU64]>,
     pub(super) middle: Box<[AtomicU64]>,
     pub(super) top: Box<[AtomicU64]>,
-    /// Held by who gives memory to more records.
-    growing: Mutex<()>,
     /// Padded, like `fresh`: registrations write them.
     free: CachePadded<FreeList>,
     /// The first index never used.
     fresh: CachePadded<AtomicU32>,
 }
-
-// SAFETY: a slab owns its space; what is in it is atomics, and ids (`Arc<[u8]>`, Send + Sync) under ground rule 4.
-unsafe impl Send for Slab {}
-// SAFETY: see above.
-unsafe impl Sync for Slab {}
 
 /// Atomic words that are zero; of a large array the system provides only the parts that are used.
 fn zeroed(words: usize) -> Box<[AtomicU64]> {
@@ -84,6 +81,7 @@ impl Slab {
         let chunks = max_hosts.div_ceil(CHUNK);
         Ok(Slab {
             space: Space::reserve(chunks * CHUNK)?,
+            ids: Ids::new(chunks * CHUNK)?,
             max_hosts: max_hosts as u32,
             // In models all records exist from the start.
             backed: AtomicU32::new(if cfg!(loom) { (chunks * CHUNK) as u32 } else { 0 }),
@@ -92,7 +90,6 @@ impl Slab {
             leaves: zeroed(chunks * FAN),
             middle: zeroed(chunks),
             top: zeroed(chunks.div_ceil(FAN)),
-            growing: Mutex::new(()),
             free: CachePadded::new(FreeList::new()),
             fresh: CachePadded::new(AtomicU32::new(0)),
         })
@@ -111,8 +108,8 @@ impl Slab {
         if index >= self.max_hosts {
             return None;
         }
-        // SAFETY: within the space, where zeros are a record; its fields are atomics or cells, and it lives as long as the slab.
-        Some(unsafe { self.space.base().add(index as usize).as_ref() })
+        // SAFETY: the space has at least so many.
+        Some(unsafe { self.space.at(index as usize) })
     }
 
     /// The record at an index that the wheel itself issued.
@@ -128,16 +125,45 @@ impl Slab {
 
     /// Starts the load of a record's line.
     pub(crate) fn prefetch(&self, index: u32) {
-        #[cfg(all(target_arch = "x86_64", not(loom)))]
         if let Some(record) = self.get(index) {
-            // SAFETY: a prefetch of a valid address; it has no effect but on caches.
-            unsafe {
-                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                _mm_prefetch(std::ptr::from_ref(record).cast(), _MM_HINT_T0);
-            }
+            super::prefetch(record);
         }
-        #[cfg(not(all(target_arch = "x86_64", not(loom))))]
-        let _ = index;
+    }
+
+    /// Fills a record that the caller has just reserved. On failure the record is as it was.
+    pub(crate) fn fill(&self, index: u32, key: &Key<'_>, user_data: u64) -> Result<(), NoMemory> {
+        let record = self.record(index);
+        debug_assert_eq!(record.word().state(), State::Reserved);
+        let more = self.ids.write(index, key.id)?;
+        record.fill(key.identity, more, user_data);
+        Ok(())
+    }
+
+    /// The generation of a record, if it is that of an id. May be wrong in either way if the record was freed meanwhile: the
+    /// caller has to find out, after a fence, whether the index has known it all the time.
+    #[inline(always)]
+    pub(crate) fn generation_of(&self, index: u32, key: &Key<'_>) -> Option<u32> {
+        let record = self.get(index)?;
+        let generation = record.generation();
+        point(Point::Comparing);
+        let same = record.identity() == key.identity
+            && (planted(Canary::HashOnly) || self.ids.is(index, || record.more(), key.id));
+        same.then_some(generation)
+    }
+
+    /// The id of a record, for the thread while the record is not free.
+    pub(crate) fn host_id(&self, index: u32) -> HostId {
+        if self.record(index).identity().length() <= LINE_BYTES {
+            HostId::new(self.id(index, &mut [0; LINE_BYTES]))
+        } else {
+            HostId::new(self.id(index, &mut [0; LONGEST_ID]))
+        }
+    }
+
+    /// The id of a record, for those who find out, after a fence, whether the generation is still the same.
+    pub(crate) fn id<'a>(&self, index: u32, buffer: &'a mut [u8]) -> &'a [u8] {
+        let record = self.record(index);
+        self.ids.read(index, record.identity().length(), record.more(), buffer)
     }
 
     /// Records in use, waiting to be freed, on the free list or retired: all indices below this.
@@ -199,37 +225,23 @@ impl Slab {
         Ok(fresh)
     }
 
-    /// Makes sure that there is memory for the record at `index`, and for the whole chunk with it.
+    /// Makes sure that there is memory for the record at `index`, and for the whole chunk with it. In models there is.
     fn ensure_backed(&self, index: u32) -> Result<(), ReserveError> {
-        // Acquire: pairs with the release in `back_chunk`.
+        // Acquire: pairs with the release below.
         if index < self.backed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let _growing = lock(&self.growing);
-        // Relaxed: written under the lock only.
-        let backed = self.backed.load(Ordering::Relaxed);
-        if index >= backed {
-            self.back_chunk(backed)?;
+        let first = index as usize / CHUNK * CHUNK;
+        let end = first + CHUNK;
+        // Whoever else does the same at the same time does no harm.
+        let backed = self.space.back(first, end).and_then(|()| self.ids.back(first, end));
+        backed.map_err(|_| ReserveError::NoMemory)?;
+        for index in first..end.min(self.max_hosts as usize) {
+            self.record(index as u32).be_free();
         }
-        Ok(())
-    }
-
-    /// Gives memory to the records from `first`. In models they have it.
-    fn back_chunk(&self, first: u32) -> Result<(), ReserveError> {
-        #[cfg(not(loom))]
-        {
-            let end = first + CHUNK as u32;
-            self.space.back(first as usize, end as usize).map_err(|_| ReserveError::NoMemory)?;
-            for index in first..end {
-                // SAFETY: it has memory, and zeros are a record; nobody else reaches it yet.
-                let record = unsafe { self.space.base().add(index as usize).as_ref() };
-                record.store_word(Word::new(0, Cadence::NONE, State::Free));
-            }
-            // Release: pairs with the acquire in `ensure_backed`: who sees the bound sees words that say Free, and may write.
-            self.backed.store(end, Ordering::Release);
-        }
-        #[cfg(loom)]
-        let _ = first;
+        // Release: pairs with the acquire above: who sees the bound sees words that say Free, and may write. Chunks come one after
+        // the other, as records do.
+        self.backed.fetch_max(end as u32, Ordering::Release);
         Ok(())
     }
 
@@ -243,13 +255,18 @@ impl Slab {
     }
 
     /// Gives a record back: bumps its generation, stores Free with the last announce as the floor, pushes it. A record
-    /// whose generations are used up is retired instead. The thread alone calls this, after it removed the index entry and
-    /// dropped the id, and once wheel time has passed the last announce.
+    /// whose generations are used up is retired instead. The thread alone calls this, after it removed the index entry, and once
+    /// wheel time has passed the last announce.
     pub(crate) fn release(&self, index: u32) {
         let record = self.record(index);
         record.set_armed(NONE);
         record.set_place(0, 0);
         record.clear_notes();
+        let more = record.more();
+        if more != 0 {
+            self.ids.free(more);
+            record.forget_more();
+        }
         let generation = record.generation().wrapping_add(1).max(1);
         let first = self.first_generation(index);
         // Equal: the generations went round, past the 0 that is left out.
@@ -291,39 +308,29 @@ impl Slab {
     }
 }
 
-impl Drop for Slab {
-    fn drop(&mut self) {
-        let used = self.used();
-        for index in 0..used {
-            let Some(record) = self.get(index) else { continue };
-            // Not Reserved: a registrant that died in the middle may have written no id; that one is leaked.
-            if matches!(record.word().state(), State::Live | State::Suspect | State::Left | State::Taken) {
-                // SAFETY: `&mut self`: nobody else is there; in these states the id is initialised.
-                unsafe { record.drop_id() };
-            }
-        }
+impl Links for Slab {
+    fn link(&self, index: u32) -> &AtomicU32 {
+        &self.record(index).position
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::event::HostId;
+    use crate::record::Identity;
 
     fn slab(max_hosts: usize, seed: u32, lives: u32) -> Slab {
         Slab::new(max_hosts, seed, lives).expect("there is address space")
     }
 
     fn free(slab: &Slab, index: u32) {
-        // SAFETY: the test filled it and is the only user.
-        unsafe { slab.record(index).drop_id() };
         slab.release(index);
         slab.check_invariants();
     }
 
     fn fill(slab: &Slab, index: u32) -> u32 {
+        slab.fill(index, &Key { id: b"a", identity: Identity::new(0, 1) }, 0).unwrap();
         let record = slab.record(index);
-        record.fill(HostId::new(b"a"), 0);
         let word = record.word();
         assert!(record.swap_word(word, word.with_state(State::Live)));
         record.generation()
@@ -383,7 +390,12 @@ mod tests {
     #[test]
     fn generations_wrap_without_ever_being_zero() {
         // A seed for which record 0 starts near the end of the range.
-        let seed = (0..u32::MAX).find(|s| slab(1, *s, 1).first_generation(0) > u32::MAX - 1024).unwrap();
+        let mut any = slab(1, 0, 1);
+        let mut starts_late = |seed: &u32| {
+            any.seed = *seed;
+            any.first_generation(0) > u32::MAX - 1024
+        };
+        let seed = (0..u32::MAX).find(&mut starts_late).unwrap();
         let slab = slab(1, seed, u32::MAX);
         for _ in 0..2048 {
             let index = slab.reserve().unwrap();

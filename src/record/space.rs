@@ -1,34 +1,71 @@
-//! Where the records are: address space for all that there may be, reserved once, which gets memory as records come into
-//! use. A record's address follows from its index by one multiplication, and never changes.
+//! Room for very many things of one kind: address space for all that there may be, reserved once, which gets memory as they
+//! come into use. Where a thing is follows from its number by one multiplication, and never changes.
 
 use std::io;
 use std::ptr::NonNull;
 
-use super::line::Record;
-
-/// Room for records in one piece. Those that were never [`back`](Self::back)ed are zero and must not be written to.
-pub(super) struct Space {
-    base: NonNull<Record>,
-    records: usize,
+/// What a space may hold: something that is valid as zeros, and that all threads may use.
+///
+/// # Safety
+/// Zeros are a valid value, which may be read where nothing may be written. Nothing needs to be dropped.
+pub(crate) unsafe trait Zeroed: Sync {
+    /// The value of zeros. Models build what they use: loom's atomics are no numbers.
+    #[cfg(loom)]
+    fn zeroed() -> Self;
 }
 
-impl Space {
-    /// Where record 0 is.
+/// Room for things in one piece. Those that were never [`back`](Self::back)ed are zero and must not be written to.
+pub(crate) struct Space<T: Zeroed> {
+    base: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: it owns what is in it, which all threads may use.
+unsafe impl<T: Zeroed> Send for Space<T> {}
+// SAFETY: see above.
+unsafe impl<T: Zeroed> Sync for Space<T> {}
+
+impl<T: Zeroed> Space<T> {
+    /// Where the first one is; the others follow it.
+    #[cfg(not(loom))]
     #[inline]
-    pub(super) fn base(&self) -> NonNull<Record> {
+    pub(crate) fn base(&self) -> NonNull<T> {
         self.base
+    }
+
+    /// The thing with this number.
+    ///
+    /// # Safety
+    /// The space was reserved for more than `index` things.
+    #[inline]
+    pub(crate) unsafe fn at(&self, index: usize) -> &T {
+        debug_assert!(index < self.len);
+        // SAFETY: within the space, where zeros are a value; it lives as long as the space.
+        unsafe { self.base.add(index).as_ref() }
     }
 }
 
+/// Memory is given in steps of this many bytes: the largest page of the architectures that there are.
 #[cfg(not(loom))]
-impl Space {
+const STEP: usize = 64 << 10;
+
+/// So much at once comes in huge pages, if the system has them: it will all be used, and in no order.
+#[cfg(not(loom))]
+const LARGE: usize = 4 << 20;
+
+#[cfg(not(loom))]
+impl<T: Zeroed> Space<T> {
+    fn bytes(len: usize) -> usize {
+        (len * size_of::<T>()).next_multiple_of(STEP)
+    }
+
     /// Reserves addresses. No memory is used or promised yet: whoever reads it sees the system's page of zeros.
-    pub(super) fn reserve(records: usize) -> io::Result<Space> {
+    pub(crate) fn reserve(len: usize) -> io::Result<Self> {
         // SAFETY: a new anonymous mapping at an address of the system's choice touches nothing that exists.
         let base = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                records * size_of::<Record>(),
+                Self::bytes(len),
                 libc::PROT_READ,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                 -1,
@@ -38,47 +75,58 @@ impl Space {
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        // A page is aligned more strictly than a record; the system maps nothing at null.
+        // A page is aligned more strictly than what is kept here; the system maps nothing at null.
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Space { base, records })
+        Ok(Space { base, len })
     }
 
-    /// Gives memory, all zero, to the records from `first` to before `end`, which together fill whole pages.
-    pub(super) fn back(&self, first: usize, end: usize) -> io::Result<()> {
-        debug_assert!(first < end && end <= self.records);
-        // SAFETY: part of our own mapping, of which nothing is in use yet.
-        let refused = unsafe {
-            let first_record = self.base.add(first);
-            let bytes = (end - first) * size_of::<Record>();
-            libc::mprotect(first_record.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE)
-        };
-        if refused == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    /// Gives memory, all zero, to the things from `first` to before `end`, and to their neighbours up to whole pages. Those that have
+    /// it already stay as they are. Any thread may call this at any time.
+    pub(crate) fn back(&self, first: usize, end: usize) -> io::Result<()> {
+        debug_assert!(first < end && end <= self.len);
+        let from = first * size_of::<T>() / STEP * STEP;
+        let length = Self::bytes(end) - from;
+        // SAFETY: part of our own mapping; what it holds is not changed.
+        unsafe {
+            let first_page = self.base.byte_add(from).as_ptr().cast();
+            if length >= LARGE {
+                // Refused by a system that has none: then not.
+                libc::madvise(first_page, length, libc::MADV_HUGEPAGE);
+            }
+            match libc::mprotect(first_page, length, libc::PROT_READ | libc::PROT_WRITE) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        }
     }
 }
 
 #[cfg(not(loom))]
-impl Drop for Space {
+impl<T: Zeroed> Drop for Space<T> {
     fn drop(&mut self) {
         // SAFETY: our own mapping, and its owner has no use for it any more.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.records * size_of::<Record>()) };
+        unsafe { libc::munmap(self.base.as_ptr().cast(), Self::bytes(self.len)) };
     }
 }
 
-/// Models have few records, whose atomics must be built: all at once.
+/// Models have few things, whose atomics must be built: all at once.
 #[cfg(loom)]
-impl Space {
-    pub(super) fn reserve(records: usize) -> io::Result<Space> {
-        let records: Box<[Record]> = (0..records).map(|_| Record::new()).collect();
-        let len = records.len();
-        let base = NonNull::new(Box::into_raw(records).cast()).expect("a box is not null");
-        Ok(Space { base, records: len })
+impl<T: Zeroed> Space<T> {
+    pub(crate) fn reserve(len: usize) -> io::Result<Self> {
+        let things: Box<[T]> = (0..len).map(|_| T::zeroed()).collect();
+        let base = NonNull::new(Box::into_raw(things).cast()).expect("a box is not null");
+        Ok(Space { base, len })
+    }
+
+    pub(crate) fn back(&self, _first: usize, _end: usize) -> io::Result<()> {
+        Ok(())
     }
 }
 
 #[cfg(loom)]
-impl Drop for Space {
+impl<T: Zeroed> Drop for Space<T> {
     fn drop(&mut self) {
         // SAFETY: came from `Box::into_raw`, with this length.
-        drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.base.as_ptr(), self.records)) });
+        drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.base.as_ptr(), self.len)) });
     }
 }

@@ -85,6 +85,15 @@ impl Cadence {
     const LONGEST_MS: u64 = (VALUES as u64 - 1) * 1000;
     /// The longest interval held to the millisecond: 34.9 minutes.
     const FINEST_MS: u64 = VALUES as u64 - 1;
+    /// The same in whole seconds.
+    pub(crate) const FINEST_SECONDS: u64 = Self::FINEST_MS / 1000;
+
+    /// An interval of at most [`FINEST_SECONDS`](Self::FINEST_SECONDS).
+    #[inline]
+    pub(crate) fn of_seconds(seconds: u64) -> Cadence {
+        debug_assert!(seconds <= Self::FINEST_SECONDS);
+        Cadence((seconds as u32 * 1000) << 1)
+    }
 
     /// The shortest cadence that is not shorter than `ms`; 0 is no interval, beyond the range the longest.
     pub(crate) fn from_ms(ms: u64) -> Cadence {

@@ -23,6 +23,13 @@ pub(crate) fn interleave() {
     }
 }
 
+/// Lets other threads get on, for whom the caller has to wait.
+pub(crate) fn give_way() {
+    if shuttle::current::try_get_current_task().is_some() {
+        shuttle::thread::yield_now();
+    }
+}
+
 /// An atomic of std's that is a place to switch.
 macro_rules! atomic {
     ($($name:ident: $value:ty { $($op:ident($($arg:ident: $of:ty),*) -> $result:ty;)* })*) => {$(
@@ -54,6 +61,7 @@ macro_rules! atomic_integers {
             fetch_add(value: $value, order: Ordering) -> $value;
             fetch_sub(value: $value, order: Ordering) -> $value;
             fetch_or(value: $value, order: Ordering) -> $value;
+            fetch_max(value: $value, order: Ordering) -> $value;
             compare_exchange(old: $value, new: $value, ok: Ordering, err: Ordering) -> Result<$value, $value>;
             compare_exchange_weak(old: $value, new: $value, ok: Ordering, err: Ordering) -> Result<$value, $value>;
         }
@@ -64,6 +72,9 @@ atomic_integers!(AtomicU32: u32, AtomicU64: u64);
 
 /// The thread's own fields and flags set before anybody else knows the record: nothing to switch for.
 pub(crate) use std::sync::atomic::AtomicU16;
+
+/// Where memory for long ids is, which is made once.
+pub(crate) use std::sync::atomic::AtomicPtr;
 
 atomic! {
     AtomicBool: bool {

@@ -81,7 +81,7 @@ fn registrants_of_one_id<const N: usize>(came_before: bool) {
     assert_ne!(Some(handle), old);
     let registered = announced.iter().filter(|a| a.outcome == Outcome::Registered).count();
     assert_eq!(registered, 1, "one registers, the others renew");
-    assert_eq!(world.shared.index.get(&[0]), Some(handle));
+    assert_eq!(world.shared.entered(&[0]), Some(handle));
     let states: Vec<State> =
         (0..world.shared.slab.used()).map(|i| world.shared.slab.record(i).word().state()).collect();
     let live = states.iter().filter(|state| **state == State::Live).count();

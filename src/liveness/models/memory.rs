@@ -1,9 +1,12 @@
 //! The free list, and the publication of what a record holds.
 
 use super::*;
-use crate::event::HostId;
-use crate::record::{Slab, State};
+use crate::record::{Identity, Key, Slab, State};
 use loom::thread;
+
+fn key(id: &[u8]) -> Key<'_> {
+    Key { id, identity: Identity::new(0, id.len()) }
+}
 
 /// One thread pops while another pops two and gives the first back.
 fn free_list_pops_against_push() {
@@ -37,14 +40,14 @@ fn loom_canary_the_free_list_has_no_tag() {
     must_fail(Canary::UntaggedHead, None, free_list_pops_against_push);
 }
 
-/// The thread frees a record, dropping its id, and a registrant fills it again.
+/// The thread frees a record, and a registrant fills it again.
 #[test]
 fn loom_a_record_is_handed_over_with_all_that_it_holds() {
     explore(None, || {
         let slab = Arc::new(Slab::new(1, 1, u32::MAX).expect("models have memory"));
         let index = slab.reserve().expect("one record");
         let record = slab.record(index);
-        record.fill(HostId::new(b"a"), 1);
+        slab.fill(index, &key(b"a"), 1).expect("models have memory");
         let word = record.word();
         record.store_word(word.with_state(State::Left));
         let generation = record.generation();
@@ -54,14 +57,12 @@ fn loom_a_record_is_handed_over_with_all_that_it_holds() {
             let record = other.record(index);
             assert_ne!(record.generation(), generation, "the generation comes with the record");
             assert!(record.word().last() > word.last(), "and so does the floor");
-            record.fill(HostId::new(b"b"), 2);
+            other.fill(index, &key(b"b"), 2).expect("models have memory");
             let reserved = record.word();
             assert!(record.swap_word_seq(reserved, reserved.with_state(State::Live)));
             other.mark(index);
             true
         });
-        // SAFETY: this is the thread of the model, the record is Left, and freed next.
-        unsafe { record.drop_id() };
         slab.release(index);
         let filled = registrant.join().expect("the registrant returns");
         let mut collector = crate::record::Collector::default();
@@ -70,8 +71,7 @@ fn loom_a_record_is_handed_over_with_all_that_it_holds() {
         if filled {
             assert_eq!(record.word().state(), State::Live);
             assert_eq!(record.user_data(), 2);
-            // SAFETY: this is the thread, and the record is Live.
-            assert_eq!(&*unsafe { record.id() }, b"b");
+            assert_eq!(&*slab.host_id(index), b"b");
         }
     });
 }
@@ -85,15 +85,14 @@ fn loom_who_finds_a_live_word_finds_the_host() {
         let other = slab.clone();
         let registrant = thread::spawn(move || {
             let record = other.record(index);
-            record.fill(HostId::new(b"a"), 7);
+            other.fill(index, &key(b"a"), 7).expect("models have memory");
             let reserved = record.word();
             assert!(record.swap_word_seq(reserved, reserved.with_state(State::Live)));
         });
         let record = slab.record(index);
         if record.word().state() == State::Live {
             assert_eq!(record.user_data(), 7);
-            // SAFETY: this is the thread, and the record is Live.
-            assert_eq!(&*unsafe { record.id() }, b"a");
+            assert_eq!(&*slab.host_id(index), b"a");
         }
         registrant.join().expect("the registrant returns");
     });
@@ -117,8 +116,7 @@ fn loom_who_finds_a_mark_finds_the_host() {
         };
         let status = world.shared.inspect(host).expect("the host is known");
         assert_eq!(status.user_data, 7);
-        // SAFETY: this is the thread, and the record is Live.
-        assert_eq!(&*unsafe { world.shared.slab.record(host.index()).id() }, [0]);
+        assert_eq!(&*world.shared.slab.host_id(host.index()), [0]);
         assert_eq!(registrant.join().expect("the registrant returns"), host);
     });
 }

@@ -1,0 +1,304 @@
+//! A bucket: two cache lines, of which a look-up usually reads the first, and one control word that says what in them is valid.
+//!
+//! ```text
+//!  control word                                                 bucket, 128 bytes
+//!  63     59 58     57              24 23          0            +---------+-------------+--------------+
+//! +---------+--------+----------------+-------------+           | control | 24 tags     | 24 slots     |
+//! | level+1 | frozen | version        | valid slots |           | 8 bytes | a byte each | 4 bytes each |
+//! +---------+--------+----------------+-------------+           +---------+-------------+--------------+
+//! ```
+//!
+//! # Ground rules
+//!
+//! 1. **What is valid changes by a CAS of the control word only**, and each CAS that makes a slot valid raises the version. So
+//!    whoever finds the word as it was knows that no entry has gone, come or been replaced since. (The version has 34 bits: it
+//!    would take exactly 2^34 entries into one bucket within one such pause to fool it, two hours of nothing else.)
+//! 2. **A slot that is not valid belongs to who claimed it**, by a CAS from an empty value to the number of its record. It makes it
+//!    valid, by rule 1, or gives it back. Who makes a slot invalid owns it, and gives it back. Who is held back with a claim costs
+//!    the others a slot.
+//! 3. **Of two empty values, *virgin* is never stored.** A new bucket is filled by whoever needs it, all with the same values in
+//!    the same slots, by CASes from *virgin*: who comes late changes nothing. Tags are never 0, for the same reason.
+
+use crate::canary::{Canary, planted};
+use crate::record::Zeroed;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Entries of a bucket. Models and schedules have few, so that buckets fill.
+pub(super) const SLOTS: usize = if cfg!(loom) {
+    2
+} else if cfg!(all(test, shuttle)) {
+    4
+} else {
+    24
+};
+/// Tags in a word.
+const TAGS: usize = 8;
+const TAG_WORDS: usize = SLOTS.div_ceil(TAGS);
+
+const VALID: u64 = (1 << 24) - 1;
+const _: () = assert!(SLOTS <= 24);
+const ONE_VERSION: u64 = 1 << 24;
+const FROZEN_BIT: u32 = 58;
+const VERSION: u64 = (1 << FROZEN_BIT) - 1 - VALID;
+/// Levels are smaller than this.
+pub(super) const LEVELS: u32 = 31;
+
+/// The control word of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Control(u64);
+
+impl Control {
+    /// Of a bucket that nobody has filled yet.
+    const UNBORN: Control = Control(0);
+
+    /// A new bucket whose first slots are valid.
+    fn born(level: u32, slots: usize) -> Control {
+        Control(u64::from(level + 1) << (FROZEN_BIT + 1) | ((1 << slots) - 1))
+    }
+
+    /// How many bits of the hash tell what is in the bucket, and 1; 0 if nobody has filled it yet.
+    fn level_and_1(self) -> u32 {
+        (self.0 >> (FROZEN_BIT + 1)) as u32
+    }
+
+    /// Whether the bucket is that of so many bits, and not about to be split.
+    #[inline]
+    pub(super) fn is_settled_at(self, level: u32) -> bool {
+        self.0 >> FROZEN_BIT == u64::from(level + 1) << 1
+    }
+
+    /// Whether the bucket has got so far, or further.
+    pub(super) fn has_come_to(self, level: u32) -> bool {
+        self.level_and_1() > level
+    }
+
+    pub(super) fn is_frozen(self) -> bool {
+        self.0 >> FROZEN_BIT & 1 != 0
+    }
+
+    /// About to be split: what is valid does not change until it was.
+    pub(super) fn frozen(self) -> Control {
+        Control(self.0 | 1 << FROZEN_BIT)
+    }
+
+    /// With another valid slot.
+    pub(super) fn with(self, slot: usize) -> Control {
+        let version = self.0.wrapping_add(ONE_VERSION) & VERSION;
+        Control(self.0 & !VERSION | version | 1 << slot)
+    }
+
+    /// With a valid slot less.
+    pub(super) fn without(self, slot: usize) -> Control {
+        Control(self.0 & !(1 << slot))
+    }
+
+    /// After the split of a frozen bucket, by which slots were moved to another one.
+    pub(super) fn split(self, level: u32, moved: u32) -> Control {
+        let rest = self.0 & (VERSION | VALID) & !u64::from(moved);
+        Control(Control::born(level, 0).0 | rest)
+    }
+
+    /// Whether so many slots are valid that the others are no matter.
+    pub(super) fn is_crowded(self) -> bool {
+        self.valid().count_ones() as usize > SLOTS * 3 / 4
+    }
+
+    /// The valid slots, as bits.
+    #[inline]
+    pub(super) fn valid(self) -> u32 {
+        (self.0 & VALID) as u32
+    }
+
+    /// The valid slots.
+    pub(super) fn slots(self) -> Bits {
+        Bits(self.valid())
+    }
+}
+
+/// The bits that are set, from the lowest.
+#[derive(Clone, Copy)]
+pub(super) struct Bits(u32);
+
+impl Bits {
+    pub(super) fn of(bits: u32) -> Bits {
+        Bits(bits)
+    }
+}
+
+impl Iterator for Bits {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let bit = (self.0 != 0).then(|| self.0.trailing_zeros() as usize)?;
+        self.0 &= self.0 - 1;
+        Some(bit)
+    }
+}
+
+/// Never used: a record's number is stored with 2 added.
+const VIRGIN: u32 = 0;
+/// Used once, and empty.
+const VACANT: u32 = 1;
+const FIRST: u32 = 2;
+/// The greatest number of a record.
+pub(super) const GREATEST: u32 = u32::MAX - FIRST;
+
+/// Some entries, all those whose hashes end alike.
+#[repr(C, align(128))]
+pub(super) struct Bucket {
+    control: AtomicU64,
+    tags: [AtomicU64; TAG_WORDS],
+    slots: [AtomicU32; SLOTS],
+}
+
+#[cfg(not(any(loom, all(test, shuttle))))]
+const _: () = assert!(size_of::<Bucket>() == 128, "a bucket is two cache lines");
+
+// SAFETY: atomics of numbers.
+unsafe impl Zeroed for Bucket {
+    #[cfg(loom)]
+    fn zeroed() -> Bucket {
+        Bucket {
+            control: AtomicU64::new(0),
+            tags: std::array::from_fn(|_| AtomicU64::new(0)),
+            slots: std::array::from_fn(|_| AtomicU32::new(VIRGIN)),
+        }
+    }
+}
+
+impl Bucket {
+    /// Acquire: pairs with the release of every CAS of the word: what was entered before it said so, and the record filled
+    /// before that, is seen with it.
+    #[inline]
+    pub(super) fn control(&self) -> Control {
+        Control(self.control.load(Ordering::Acquire))
+    }
+
+    /// Whether nothing has changed since, after a fence. Relaxed: if anything read before the fence was written after an entry
+    /// had gone, the fence makes that visible, and the word is another one.
+    #[inline]
+    pub(super) fn is_still(&self, control: Control) -> bool {
+        self.control.load(Ordering::Relaxed) == control.0
+    }
+
+    /// Replaces the control word. Release: what the caller entered is seen with it, and that an entry has gone is seen by who
+    /// sees what came after. Acquire: who freezes sees what was entered; who removes sees what it takes away.
+    pub(super) fn swap(&self, old: Control, new: Control) -> bool {
+        self.control.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Marks the bytes with this tag in the word of tags that begins with slot `first`, at their highest bit; now and then one
+    /// above such a byte.
+    #[inline(always)]
+    fn tagged(&self, first: usize, tag: u8) -> u64 {
+        const EACH: u64 = 0x0101_0101_0101_0101;
+        // Relaxed: came with the control word; if a slot was given away since, the word has changed.
+        let other = self.tags[first / TAGS].load(Ordering::Relaxed) ^ (u64::from(tag) * EACH);
+        other.wrapping_sub(EACH) & !other & (EACH << 7)
+    }
+
+    /// The first slot with this tag in the first word of tags, if it is valid: nearly always the only one.
+    #[inline(always)]
+    pub(super) fn first_candidate(&self, control: Control, tag: u8) -> Option<usize> {
+        let tagged = self.tagged(0, tag);
+        let slot = tagged.trailing_zeros() as usize / 8;
+        // There are no 64 zeros if one is tagged.
+        (tagged != 0 && control.0 >> slot & 1 == 1).then_some(slot)
+    }
+
+    /// Bits of the slots among the `valid` ones that have this tag, in the word of tags that begins with slot `first`; now and then
+    /// one that has not.
+    pub(super) fn candidates(&self, first: usize, valid: u32, tag: u8) -> u32 {
+        // Gathers the highest bit of each byte in the highest byte.
+        let bits = (self.tagged(first, tag) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        (bits as u32) << first & valid
+    }
+
+    /// Where the words of tags begin that have valid slots, beyond the first.
+    #[inline]
+    pub(super) fn further(valid: u32) -> impl Iterator<Item = usize> {
+        (1..TAG_WORDS).map(|word| word * TAGS).take_while(move |first| valid >> first != 0)
+    }
+
+    /// The record in a valid slot. Relaxed: see [`tagged`](Self::tagged). If the slot is not valid any more it may be another one, or
+    /// a number beyond the [`GREATEST`].
+    #[inline(always)]
+    pub(super) fn record(&self, slot: usize) -> u32 {
+        self.slots[slot].load(Ordering::Relaxed).wrapping_sub(FIRST)
+    }
+
+    /// Claims a slot that is not valid.
+    pub(super) fn claim(&self, control: Control, record: u32, tag: u8) -> Option<Claim<'_>> {
+        let slot = Bits(!control.valid() & (((1u64 << SLOTS) - 1) as u32)).find(|&slot| {
+            let empty = self.slots[slot].load(Ordering::Relaxed);
+            // Acquire: pairs with the release in `give_back`: our tag comes after the one of whoever had the slot.
+            empty < FIRST
+                && self.slots[slot]
+                    .compare_exchange(empty, record + FIRST, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+        })?;
+        self.set_tag(slot, tag);
+        Some(Claim { bucket: self, slot })
+    }
+
+    fn set_tag(&self, slot: usize, tag: u8) {
+        let word = &self.tags[slot / TAGS];
+        let shift = slot % TAGS * 8;
+        let mut tags = word.load(Ordering::Relaxed);
+        loop {
+            let with = tags & !(0xff << shift) | u64::from(tag) << shift;
+            // Relaxed: published by the control word.
+            match word.compare_exchange_weak(tags, with, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => tags = now,
+            }
+        }
+    }
+
+    /// Gives a slot back that is the caller's alone.
+    pub(super) fn give_back(&self, slot: usize) {
+        let empty = if planted(Canary::VirginAgain) { VIRGIN } else { VACANT };
+        // Release: see `claim`.
+        self.slots[slot].store(empty, Ordering::Release);
+    }
+
+    /// Fills a bucket that nobody has filled yet, with records and their tags; or helps with it. All who do that must do it alike.
+    pub(super) fn bear(&self, level: u32, entries: &[(u32, u8)]) {
+        for (slot, &(record, _)) in entries.iter().enumerate() {
+            // Relaxed, like the tags: whoever loses has seen the value, and publishes it with the control word.
+            let _ = self.slots[slot].compare_exchange(VIRGIN, record + FIRST, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        for (word, entries) in self.tags.iter().zip(entries.chunks(TAGS)) {
+            let tags = entries.iter().rev().fold(0, |tags, &(_, tag)| tags << 8 | u64::from(tag));
+            let _ = word.compare_exchange(0, tags, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        self.swap(Control::UNBORN, Control::born(level, entries.len()));
+    }
+
+    /// Whether each slot of a bucket that nobody uses is valid or empty; for tests.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn claims_nothing(&self) -> bool {
+        let valid = self.control().valid();
+        (0..SLOTS).all(|slot| valid >> slot & 1 == 1 || self.record(slot) > GREATEST)
+    }
+}
+
+/// A slot that nobody else uses, until it is made valid or dropped.
+pub(super) struct Claim<'a> {
+    pub(super) bucket: &'a Bucket,
+    pub(super) slot: usize,
+}
+
+impl Claim<'_> {
+    /// It was made valid.
+    pub(super) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.bucket.give_back(self.slot);
+    }
+}

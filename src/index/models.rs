@@ -1,0 +1,327 @@
+//! Loom models of the table, on the production code: two slots a bucket, one bucket at first, at most four. All ids have the same
+//! tag, so that each search compares all of a bucket.
+//!
+//! What stands for a record has a generation and an id of one byte, which changes as records' do: the entry goes, the generation
+//! changes, the id is written again.
+
+use loom::thread;
+
+use super::hash::HashId;
+use super::table::{LOAD, Table};
+use super::{Index, Names, Refusal};
+use crate::canary::Canary;
+use crate::exploring::{deep, explore, must_fail};
+use crate::pause::{Point, point};
+use crate::record::{Handle, Identity, Key};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
+
+/// The hash of an id is the id, so ids that are equal in their lower bits share a bucket until the table has grown.
+struct Same;
+
+impl HashId for Same {
+    fn hash(&self, id: &[u8]) -> u64 {
+        u64::from(id[0]) << 11
+    }
+}
+
+const RECORDS: usize = 4;
+
+struct Records {
+    generations: [AtomicU32; RECORDS],
+    identities: [AtomicU64; RECORDS],
+}
+
+impl Names for Records {
+    fn generation_of(&self, record: u32, key: &Key<'_>) -> Option<u32> {
+        if record as usize >= RECORDS {
+            return None;
+        }
+        let generation = self.generation(record);
+        point(Point::Comparing);
+        (self.identity(record) == key.identity).then_some(generation)
+    }
+
+    fn generation(&self, record: u32) -> u32 {
+        self.generations[record as usize].load(Ordering::Relaxed)
+    }
+
+    fn identity(&self, record: u32) -> Identity {
+        let hash = self.identities[record as usize].load(Ordering::Relaxed);
+        Identity::new(hash, 1)
+    }
+}
+
+/// A table and its records.
+struct World {
+    table: Table<Same>,
+    records: Records,
+}
+
+impl World {
+    /// A table that may have so many buckets.
+    fn new(buckets: u64) -> Arc<World> {
+        let table = Table::with_hash((buckets * LOAD / 2) as usize, Same).expect("models have memory");
+        let records = Records {
+            generations: std::array::from_fn(|_| AtomicU32::new(1)),
+            identities: std::array::from_fn(|_| AtomicU64::new(0)),
+        };
+        Arc::new(World { table, records })
+    }
+
+    /// Fills a record that belongs to the caller alone.
+    fn fill(&self, record: u32, id: u8) -> Handle {
+        // Release: as `Record::fill`.
+        self.records.identities[record as usize].store(u64::from(id) << 11, Ordering::Release);
+        Handle::new(record, self.records.generation(record))
+    }
+
+    fn enter(&self, record: u32, id: u8, dead: Option<Handle>) -> Result<Handle, Refusal> {
+        let handle = self.fill(record, id);
+        let id = [id];
+        self.table.enter(&self.records, &self.table.key(&id), handle, dead).map(|()| handle)
+    }
+
+    fn get(&self, id: u8) -> Option<Handle> {
+        self.table.get(&self.records, &self.table.key(&[id]))
+    }
+
+    /// What the thread does at the end of an incarnation.
+    fn free(&self, handle: Handle) {
+        self.table.remove(&self.records, self.records.identity(handle.index()), handle);
+        // Release: as `Record::set_generation`.
+        self.records.generations[handle.index() as usize].store(handle.generation() + 1, Ordering::Release);
+    }
+
+    fn grow(&self) {
+        let _ = self.table.grow(self.table.levels().0);
+    }
+
+    /// At the end: what is in the table, and that nothing else is.
+    fn assert_holds(&self, entries: &[(u8, Handle)]) {
+        for &(id, handle) in entries {
+            assert_eq!(self.get(id), Some(handle), "the record of id {id}");
+        }
+        self.table.check_invariants(&self.records);
+        assert_eq!(self.table.entries(), entries.len() as u64);
+    }
+}
+
+/// Two register one id.
+fn two_of_one_id() {
+    let world = World::new(1);
+    let other = world.clone();
+    let registrant = thread::spawn(move || other.enter(1, 0, None));
+    let results = [world.enter(0, 0, None), registrant.join().expect("the registrant returns")];
+    let winner = world.get(0).expect("one of them is entered");
+    let loser = results[usize::from(winner.index() == 0)];
+    assert_eq!(results[winner.index() as usize], Ok(winner));
+    assert_eq!(loser, Err(Refusal::Known(winner)), "the other one is told");
+    world.assert_holds(&[(0, winner)]);
+}
+
+#[test]
+fn loom_an_id_is_entered_once() {
+    explore(None, two_of_one_id);
+}
+
+#[test]
+fn loom_canary_whoever_enters_does_not_search_again() {
+    must_fail(Canary::BlindEntry, Some(3), two_of_one_id);
+}
+
+/// A host has left; two register it anew, and the thread removes it.
+fn two_after_a_dead_one() {
+    let world = World::new(4);
+    let dead = world.enter(0, 0, None).expect("it is the first");
+    let registrants: [_; 2] = std::array::from_fn(|n| {
+        let world = world.clone();
+        thread::spawn(move || world.enter(1 + n as u32, 0, Some(dead)))
+    });
+    world.free(dead);
+    let results = registrants.map(|registrant| registrant.join().expect("the registrant returns"));
+    let winner = world.get(0).expect("one of them is entered");
+    for (n, result) in results.into_iter().enumerate() {
+        let own = winner.index() as usize == 1 + n;
+        assert_eq!(result, if own { Ok(winner) } else { Err(Refusal::Known(winner)) });
+    }
+    world.assert_holds(&[(0, winner)]);
+}
+
+#[test]
+fn loom_one_takes_the_place_of_a_dead_one() {
+    explore(deep(3), two_after_a_dead_one);
+}
+
+/// One looks up ids while the record of one is freed, and filled for the other: no id may get the other's handle.
+fn look_up_against_reuse() {
+    let world = World::new(1);
+    let first = world.enter(0, 0, None).expect("it is the first");
+    let other = world.clone();
+    let reader = thread::spawn(move || (other.get(0), other.get(1)));
+    world.free(first);
+    let second = world.enter(0, 1, None).expect("there is room");
+    let (of_first, of_second) = reader.join().expect("the reader returns");
+    assert!(of_first.is_none_or(|handle| handle == first), "{of_first:?}");
+    assert!(of_second.is_none_or(|handle| handle == second), "{of_second:?}");
+    world.assert_holds(&[(1, second)]);
+}
+
+#[test]
+fn loom_a_look_up_finds_what_the_id_has() {
+    explore(deep(4), look_up_against_reuse);
+}
+
+#[test]
+fn loom_canary_a_look_up_does_not_look_at_the_entry_again() {
+    must_fail(Canary::TrustedEntry, Some(3), look_up_against_reuse);
+}
+
+/// One looks up a host that is there, while another one comes and one goes.
+fn look_up_among_others() {
+    let world = World::new(2);
+    let stays = world.enter(0, 0, None).expect("it is the first");
+    let goes = world.enter(1, 1, None).expect("there is room");
+    let [reader, registrant] = [world.clone(), world.clone()];
+    let reader = thread::spawn(move || reader.get(0));
+    let registrant = thread::spawn(move || registrant.enter(2, 3, None).expect("there is room, or the table grows"));
+    world.free(goes);
+    assert_eq!(reader.join().expect("the reader returns"), Some(stays));
+    let came = registrant.join().expect("the registrant returns");
+    world.assert_holds(&[(0, stays), (3, came)]);
+}
+
+#[test]
+fn loom_whoever_is_there_is_found_whatever_the_others_do() {
+    explore(deep(3), look_up_among_others);
+}
+
+/// A full bucket: one enters another host, for which the table grows, while a host that will move is removed.
+fn growth_against_removal() {
+    let world = World::new(2);
+    let stays = world.enter(0, 0, None).expect("it is the first");
+    let goes = world.enter(1, 1, None).expect("there is room");
+    let other = world.clone();
+    let registrant = thread::spawn(move || other.enter(2, 3, None).expect("the table grows"));
+    world.free(goes);
+    let came = registrant.join().expect("the registrant returns");
+    world.assert_holds(&[(0, stays), (3, came)]);
+    assert_eq!(world.get(1), None, "what is removed does not come back");
+}
+
+#[test]
+fn loom_what_is_removed_while_the_table_grows_is_gone() {
+    explore(deep(4), growth_against_removal);
+}
+
+#[test]
+fn loom_canary_a_bucket_changes_while_it_is_split() {
+    must_fail(Canary::UnfrozenSplit, Some(3), growth_against_removal);
+}
+
+/// The table has grown: two come to the same bucket, one to look up what moves, one to enter a host in place of a dead one.
+fn growth_against_replacement() {
+    let world = World::new(2);
+    let dead = world.enter(0, 1, None).expect("it is the first");
+    world.grow();
+    let other = world.clone();
+    let registrant = thread::spawn(move || other.enter(1, 1, Some(dead)).expect("nobody else does"));
+    let seen = world.get(1).expect("one of them is there");
+    let came = registrant.join().expect("the registrant returns");
+    assert!(seen == dead || seen == came);
+    world.assert_holds(&[(1, came)]);
+}
+
+#[test]
+fn loom_a_host_is_replaced_while_the_table_grows() {
+    explore(deep(4), growth_against_replacement);
+}
+
+/// Two register one id, in a table that grows under them twice.
+fn growth_against_two_of_one_id() {
+    let world = World::new(4);
+    let other = world.clone();
+    let registrant = thread::spawn(move || other.enter(1, 3, None));
+    world.grow();
+    let ours = world.enter(0, 3, None);
+    world.grow();
+    let theirs = registrant.join().expect("the registrant returns");
+    let winner = world.get(3).expect("one of them is entered");
+    assert_eq!(if winner.index() == 0 { ours } else { theirs }, Ok(winner));
+    assert_eq!(if winner.index() == 0 { theirs } else { ours }, Err(Refusal::Known(winner)));
+    world.assert_holds(&[(3, winner)]);
+}
+
+#[test]
+fn loom_an_id_is_entered_once_while_the_table_grows() {
+    explore(deep(4), growth_against_two_of_one_id);
+}
+
+/// A helper of a split comes late: the bucket was split without it, what moved has gone, and something else came in its place.
+fn late_helper() {
+    let world = World::new(2);
+    let goes = world.enter(0, 1, None).expect("it is the first");
+    let stays = world.enter(1, 0, None).expect("there is room");
+    world.grow();
+    let other = world.clone();
+    let helper = thread::spawn(move || other.get(1));
+    world.free(goes);
+    let came = world.enter(2, 3, None).expect("there is room");
+    let seen = helper.join().expect("the helper returns");
+    assert!(seen.is_none_or(|seen| seen == goes));
+    world.assert_holds(&[(0, stays), (3, came)]);
+    assert_eq!(world.get(1), None, "what is removed does not come back");
+}
+
+#[test]
+fn loom_a_late_helper_changes_nothing() {
+    explore(deep(4), late_helper);
+}
+
+/// As above, and the helper finds a record in the old bucket that is another host's meanwhile, one that would move.
+fn late_helper_of_another_host() {
+    let world = World::new(2);
+    let goes = world.enter(0, 0, None).expect("it is the first");
+    world.grow();
+    let other = world.clone();
+    let helper = thread::spawn(move || other.get(1));
+    world.free(goes);
+    let came = world.enter(0, 3, None).expect("there is room");
+    assert_eq!(helper.join().expect("the helper returns"), None);
+    world.assert_holds(&[(3, came)]);
+}
+
+#[test]
+fn loom_a_late_helper_moves_no_other_host() {
+    explore(deep(4), late_helper_of_another_host);
+}
+
+#[test]
+fn loom_canary_a_late_helper_does_not_look_whether_it_is() {
+    must_fail(Canary::LateHelper, Some(3), late_helper_of_another_host);
+}
+
+#[test]
+fn loom_canary_an_empty_slot_looks_new() {
+    must_fail(Canary::VirginAgain, Some(3), late_helper);
+}
+
+/// A walk shows whoever is there throughout, once, while the table grows and others come.
+#[test]
+fn loom_a_walk_shows_each_host_once() {
+    explore(deep(3), || {
+        let world = World::new(2);
+        let stays = [world.enter(0, 0, None), world.enter(1, 1, None)].map(|entered| entered.expect("there is room"));
+        let other = world.clone();
+        let registrant = thread::spawn(move || other.enter(2, 3, None).expect("the table grows"));
+        let mut seen = Vec::new();
+        world.table.walk(&world.records, &mut |handle| {
+            seen.push(handle);
+            true
+        });
+        let came = registrant.join().expect("the registrant returns");
+        for handle in stays {
+            assert_eq!(seen.iter().filter(|seen| **seen == handle).count(), 1, "{seen:?}");
+        }
+        assert!(seen.len() == 2 || seen.len() == 3 && seen.contains(&came));
+    });
+}
