@@ -9,11 +9,12 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-rust_targets=(operations abi snapshot)
+rust_targets=(operations abi index snapshot)
 go_targets=(FuzzIDs FuzzTraces)
 declare -A canaries=(
     [operations]="Lost Double Early ForgottenRetry WordReuse NoGrace CountedAbsence Untold"
     [abi]="WrittenOnError KeptUserData WholeStruct TrustedTail Double"
+    [index]="HashOnly KeptSlot"
     [snapshot]="LongId LongFrame HalfChecked UncappedAge"
     [FuzzIDs]="TagOnly NarrowLength"
     [FuzzTraces]="Early OldNews"
