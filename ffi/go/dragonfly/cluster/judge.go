@@ -75,6 +75,9 @@ func (w *Watch) askAgain(ctx context.Context) {
 		return true
 	})
 	for list := range slices.Chunk(members, w.Page) {
+		if !w.link.keep(ctx) {
+			return
+		}
 		ids := make([]string, len(list))
 		answers := make([]answer, len(list))
 		for i, m := range list {

@@ -201,6 +201,28 @@ func TestADeafSchedulerComesBackFromAnOutage(t *testing.T) {
 	})
 }
 
+// As on machines that were suspended, or in a Redis that stood still for a time and answered then.
+func TestTimeInWhichAllStandStillCountsAgainstNoHost(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		w := newWorld(t, 14)
+		for i := range 2 {
+			w.start(o, nil)
+			w.add(150, 30*second, i)
+		}
+		w.run(3 * time.Minute)
+		stand := func(still bool) {
+			for _, s := range w.schedulers {
+				s.paused = still
+			}
+		}
+		stand(true)
+		w.run(5*time.Minute + 8*second)
+		stand(false)
+		w.run(3 * time.Minute)
+		w.check(5 * second)
+	})
+}
+
 func TestAnEmptyRedisAndTheOldOneAgain(t *testing.T) {
 	onBoth(t, func(t *testing.T, o Options) {
 		w := newWorld(t, 6)
