@@ -110,9 +110,7 @@ func (w *Watch) onRecovered(ev *event) { w.settle(ev.Member) }
 // news is what the wheel is to be told of an answer: the interval, and how long ago the host was heard.
 func (w *Watch) news(known *host, h heard) (interval, ago time.Duration) {
 	ago = max(0, w.wall().Sub(h.at))
-	second := h.at.Unix()
-	if lost := time.Duration(known.read-second) * time.Second; known.read != 0 && lost > w.margin() {
-		// Redis knew better before: it has lost what it was told, and maybe more.
+	if lost := w.lost(known, h); lost > 0 {
 		w.counted.regressions.Add(1)
 		if w.once("regression") {
 			w.logger.Warn("hostwheel/cluster: Redis has gone back in time; hosts get another interval to be heard", "by", lost)
@@ -120,11 +118,20 @@ func (w *Watch) news(known *host, h heard) (interval, ago time.Duration) {
 		ago = min(ago, w.effective(h.interval))
 		known.floor = w.now() - w.effective(h.interval)
 	}
-	known.read = second
+	known.read = h.at.Unix()
 	if !w.expires(h.interval) {
 		ago = 0
 	}
 	return w.announced(h.interval), ago
+}
+
+// lost is by how much Redis knew better before, if by more than clocks differ: it has lost what it was told, and maybe more.
+func (w *Watch) lost(known *host, h heard) time.Duration {
+	lost := time.Duration(known.read-h.at.Unix()) * time.Second
+	if known.read == 0 || lost <= w.margin() {
+		return 0
+	}
+	return lost
 }
 
 const (
@@ -174,7 +181,8 @@ func (w *Watch) give(ev *event) time.Duration {
 		return 0
 	}
 	age := min(w.wall().Sub(h.at), w.now()-ev.Value().floor)
-	if !w.expires(h.interval) || age < 2*w.effective(h.interval) {
+	// What was lost together with an outage is seen here first, as in it nobody was asked for.
+	if w.lost(ev.Value(), h) > 0 || !w.expires(h.interval) || age < 2*w.effective(h.interval) {
 		return w.keep(ev, h)
 	}
 	if wait := w.due(h.interval) - age + w.link.lost(w.instant().Add(-age), w.effective(h.interval)); wait > 0 {

@@ -250,6 +250,35 @@ func TestAnEmptyRedisAndTheOldOneAgain(t *testing.T) {
 	})
 }
 
+// A failover takes a while, and the replica is a minute behind.
+func TestAReplicaThatLagsBehindAfterAnOutage(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		w := newWorld(t, 15)
+		w.start(o, nil)
+		w.start(o, nil).deaf = true
+		hosts := w.add(300, 10*second)
+		w.run(3 * time.Minute)
+		replica := newFakeRedis()
+		for r := range resources {
+			for _, id := range w.store.ids[r] {
+				replica.put(r, id, w.store.hosts[r][id])
+			}
+		}
+		w.run(time.Minute)
+		w.store.refuses = true
+		w.run(20 * second)
+		for _, h := range hosts[:30] {
+			h.dead = true
+		}
+		w.store = replica
+		w.run(3 * time.Minute)
+		w.check(2 * time.Minute)
+		if r := w.schedulers[1].Report(); len(w.ended[0]) != 30 || r.Regressions == 0 {
+			t.Errorf("%d are deleted, of 30; Redis lost news %d times", len(w.ended[0]), r.Regressions)
+		}
+	})
+}
+
 func TestASchedulerThatStartsOnOldNewsWaits(t *testing.T) {
 	onBoth(t, func(t *testing.T, o Options) {
 		w := newWorld(t, 7)
