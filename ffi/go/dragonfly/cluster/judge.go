@@ -48,7 +48,7 @@ func (w *Watch) onSuspect(ev *event) {
 func (w *Watch) ask(id string) (a answer, err error) {
 	for _, r := range w.Resources {
 		if a[r], err = w.store.ask(context.Background(), r, id); err != nil {
-			w.counted.failures.Add(1)
+			w.failed("read of a host", err)
 			return a, err
 		}
 		if h, ok := a[r].parse(); ok && w.lives(h.interval, w.wall().Sub(h.at)) {
@@ -87,7 +87,7 @@ func (w *Watch) askAgain(ctx context.Context) {
 			records, err := w.store.read(ctx, r, ids)
 			if err != nil {
 				// Another outage, or what is next is asked one by one.
-				w.counted.failures.Add(1)
+				w.failed("read of hosts in doubt", err)
 				return
 			}
 			for i, is := range records {
@@ -135,7 +135,7 @@ func (w *Watch) lost(known *host, h heard) time.Duration {
 }
 
 const (
-	// retry is how long a leave waits for a Redis that does not answer.
+	// retry is how long a leave waits at first for a Redis that does not answer.
 	retry = 500 * time.Millisecond
 	// longest is how long a leave waits at most before it looks at the clocks again.
 	longest = time.Minute
@@ -157,13 +157,14 @@ func (w *Watch) give(ev *event) time.Duration {
 		return 0
 	}
 	if !w.link.up() {
-		return retry
+		// Soon, as it is due when Redis is back; but tens of thousands may wait for that.
+		return retry << min(ev.Attempt-1, 2)
 	}
 	d := w.doubtOf(ev)
 	if d.asked == nil {
 		a, err := w.ask(ev.ID())
 		if err != nil {
-			return retry
+			return d.again()
 		}
 		if !a.exists() {
 			w.counted.missing.Add(1)
@@ -189,6 +190,13 @@ func (w *Watch) give(ev *event) time.Duration {
 		return wait
 	}
 	return w.remove(ev, d, h)
+}
+
+// again is how long a leave waits after another command about its host has failed, though Redis takes writes: twice as long each
+// time, as it may be refused for ever.
+func (d *doubt) again() time.Duration {
+	d.failures++
+	return retry << min(d.failures-1, 7)
 }
 
 // doubtOf is the doubt about a host that is handed out as a leave.
@@ -220,8 +228,8 @@ func (w *Watch) remove(ev *event, d *doubt, h heard) time.Duration {
 		}
 		is, err := w.store.remove(context.Background(), r, ev.ID(), d.asked[r], earliest)
 		if err != nil {
-			w.counted.failures.Add(1)
-			return retry
+			w.failed("deletion of a host", err)
+			return d.again()
 		}
 		switch is.outcome {
 		case removed:

@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -483,10 +486,17 @@ func faults(t testing.TB, o Options, seed uint64, between func(store) store) *wo
 // wrongStore is a store with a bug.
 type wrongStore struct {
 	store
-	bug string
+	bug     string
+	refused int
 }
 
+var errNoPermission = errors.New("NOPERM this user has no permissions to run the 'evalsha' command")
+
 func (s *wrongStore) remove(ctx context.Context, r Resource, id string, was record, earliest time.Time) (removal, error) {
+	if s.bug == "forbids deletions" {
+		s.refused++
+		return removal{}, errNoPermission
+	}
 	if s.bug == "compares nothing" {
 		records, err := s.store.read(ctx, r, []string{id})
 		if err != nil {
@@ -512,7 +522,7 @@ func TestBugsAreFound(t *testing.T) {
 		run func(t *testing.T, between func(store) store) *world
 	}{
 		{"hides outages", func(t *testing.T, between func(store) store) *world {
-			return outageTest(t, options(), 10*time.Minute, between)
+			return outageTest(t, options(), 40*second, between)
 		}},
 		{"compares nothing", crossing},
 	} {
@@ -526,6 +536,34 @@ func TestBugsAreFound(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		if w := crossing(t, nil); len(w.wrong) > 0 {
 			t.Error(w.wrong[0])
+		}
+	})
+}
+
+func TestWhatRedisRefusesIsTriedLessAndLessAndSaid(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		var said strings.Builder
+		o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		w := newWorld(t, 16)
+		var refusing *wrongStore
+		w.start(o, func(inner store) store {
+			refusing = &wrongStore{store: inner, bug: "forbids deletions"}
+			return refusing
+		})
+		hosts := w.add(30, 10*second)
+		w.run(time.Minute)
+		hosts[0].dead = true
+		w.run(20 * time.Minute)
+		if n := refusing.refused; n < 10 || n > 40 {
+			t.Errorf("a deletion was tried %d times in 20 minutes", n)
+		}
+		if n := strings.Count(said.String(), "NOPERM"); n < 5 || n > 20 {
+			t.Errorf("it was said %d times", n)
+		}
+		refusing.bug = ""
+		w.run(90 * second)
+		if len(w.ended[0]) != 1 {
+			t.Error("it is still there")
 		}
 	})
 }
