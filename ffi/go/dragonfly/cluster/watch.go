@@ -130,7 +130,8 @@ func (w *Watch) connect(s store) {
 	w.finder = finder{watch: w}
 }
 
-// Run watches until ctx ends; once. No host is deleted after it has returned.
+// Run watches until ctx ends; once. No host is deleted after it has returned. If Redis does not answer just then, that takes as
+// long as its client waits for an answer: the ReadTimeout, unless ContextTimeoutEnabled is set.
 //
 // Errors: ErrOptions if it was called before, and what hostwheel's Run says. Dragonfly's scan then goes on.
 func (w *Watch) Run(ctx context.Context) error {
