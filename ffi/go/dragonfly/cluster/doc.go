@@ -17,9 +17,9 @@
 // updated_at has changed since: so of several schedulers just one deletes a host, and one that hears nobody deletes none that
 // others have heard.
 //
-// Three more things count against no host: time in which Redis took no writes, as announces were lost then; the time before
-// this scheduler had learned of the host, but for one interval; and, as in every wheel, time in which the scheduler itself
-// stood still, or heard nobody at all. And Redis's own clock must agree, to within the skew.
+// Three more things count against no host: time in which Redis took no writes, or stood still, as announces were lost then; the
+// time before this scheduler had learned of the host, but for one interval; and, as in every wheel, time in which the scheduler
+// itself stood still, or heard nobody at all. And Redis's own clock must agree, to within the skew.
 //
 // # What Redis is asked
 //

@@ -48,7 +48,7 @@ func (f *finder) step(ctx context.Context) time.Duration {
 	if err != nil {
 		// The cursor may mean nothing to the next Redis; what is missed thereby is found in the next pass.
 		f.failed = true
-		w.counted.failures.Add(1)
+		w.failed("look at a page of ids", err)
 		return time.Second
 	}
 	f.pages++

@@ -48,7 +48,7 @@ func (w *Watch) onSuspect(ev *event) {
 func (w *Watch) ask(id string) (a answer, err error) {
 	for _, r := range w.Resources {
 		if a[r], err = w.store.ask(context.Background(), r, id); err != nil {
-			w.counted.failures.Add(1)
+			w.failed("read of a host", err)
 			return a, err
 		}
 		if h, ok := a[r].parse(); ok && w.lives(h.interval, w.wall().Sub(h.at)) {
@@ -75,6 +75,9 @@ func (w *Watch) askAgain(ctx context.Context) {
 		return true
 	})
 	for list := range slices.Chunk(members, w.Page) {
+		if !w.link.keep(ctx) {
+			return
+		}
 		ids := make([]string, len(list))
 		answers := make([]answer, len(list))
 		for i, m := range list {
@@ -84,7 +87,7 @@ func (w *Watch) askAgain(ctx context.Context) {
 			records, err := w.store.read(ctx, r, ids)
 			if err != nil {
 				// Another outage, or what is next is asked one by one.
-				w.counted.failures.Add(1)
+				w.failed("read of hosts in doubt", err)
 				return
 			}
 			for i, is := range records {
@@ -107,9 +110,7 @@ func (w *Watch) onRecovered(ev *event) { w.settle(ev.Member) }
 // news is what the wheel is to be told of an answer: the interval, and how long ago the host was heard.
 func (w *Watch) news(known *host, h heard) (interval, ago time.Duration) {
 	ago = max(0, w.wall().Sub(h.at))
-	second := h.at.Unix()
-	if lost := time.Duration(known.read-second) * time.Second; known.read != 0 && lost > w.margin() {
-		// Redis knew better before: it has lost what it was told, and maybe more.
+	if lost := w.lost(known, h); lost > 0 {
 		w.counted.regressions.Add(1)
 		if w.once("regression") {
 			w.logger.Warn("hostwheel/cluster: Redis has gone back in time; hosts get another interval to be heard", "by", lost)
@@ -117,15 +118,24 @@ func (w *Watch) news(known *host, h heard) (interval, ago time.Duration) {
 		ago = min(ago, w.effective(h.interval))
 		known.floor = w.now() - w.effective(h.interval)
 	}
-	known.read = second
+	known.read = h.at.Unix()
 	if !w.expires(h.interval) {
 		ago = 0
 	}
 	return w.announced(h.interval), ago
 }
 
+// lost is by how much Redis knew better before, if by more than clocks differ: it has lost what it was told, and maybe more.
+func (w *Watch) lost(known *host, h heard) time.Duration {
+	lost := time.Duration(known.read-h.at.Unix()) * time.Second
+	if known.read == 0 || lost <= w.margin() {
+		return 0
+	}
+	return lost
+}
+
 const (
-	// retry is how long a leave waits for a Redis that does not answer.
+	// retry is how long a leave waits at first for a Redis that does not answer.
 	retry = 500 * time.Millisecond
 	// longest is how long a leave waits at most before it looks at the clocks again.
 	longest = time.Minute
@@ -147,13 +157,14 @@ func (w *Watch) give(ev *event) time.Duration {
 		return 0
 	}
 	if !w.link.up() {
-		return retry
+		// Soon, as it is due when Redis is back; but tens of thousands may wait for that.
+		return retry << min(ev.Attempt-1, 2)
 	}
 	d := w.doubtOf(ev)
 	if d.asked == nil {
 		a, err := w.ask(ev.ID())
 		if err != nil {
-			return retry
+			return d.again()
 		}
 		if !a.exists() {
 			w.counted.missing.Add(1)
@@ -171,13 +182,21 @@ func (w *Watch) give(ev *event) time.Duration {
 		return 0
 	}
 	age := min(w.wall().Sub(h.at), w.now()-ev.Value().floor)
-	if !w.expires(h.interval) || age < 2*w.effective(h.interval) {
+	// What was lost together with an outage is seen here first, as in it nobody was asked for.
+	if w.lost(ev.Value(), h) > 0 || !w.expires(h.interval) || age < 2*w.effective(h.interval) {
 		return w.keep(ev, h)
 	}
 	if wait := w.due(h.interval) - age + w.link.lost(w.instant().Add(-age), w.effective(h.interval)); wait > 0 {
 		return wait
 	}
 	return w.remove(ev, d, h)
+}
+
+// again is how long a leave waits after another command about its host has failed, though Redis takes writes: twice as long each
+// time, as it may be refused for ever.
+func (d *doubt) again() time.Duration {
+	d.failures++
+	return retry << min(d.failures-1, 7)
 }
 
 // doubtOf is the doubt about a host that is handed out as a leave.
@@ -209,8 +228,8 @@ func (w *Watch) remove(ev *event, d *doubt, h heard) time.Duration {
 		}
 		is, err := w.store.remove(context.Background(), r, ev.ID(), d.asked[r], earliest)
 		if err != nil {
-			w.counted.failures.Add(1)
-			return retry
+			w.failed("deletion of a host", err)
+			return d.again()
 		}
 		switch is.outcome {
 		case removed:

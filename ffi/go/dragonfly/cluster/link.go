@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// outage is a time in which Redis took no writes.
+// outage is a time in which Redis took no writes, or nobody looked whether it did.
 type outage struct{ from, to time.Time }
 
 // remembered is how many outages are told apart. Of more, the two oldest count as one, with what is between.
@@ -35,8 +35,16 @@ type link struct {
 // retryDown is how often Redis is tried while it is down.
 const retryDown = 300 * time.Millisecond
 
+// slow is how late a heartbeat may be. After that nobody knows what became of announces: Redis stood still, and the client tried
+// until it went on; or this scheduler did, and maybe others on the same machine.
+const slow = 3 * time.Second
+
 // run watches Redis until ctx ends.
 func (l *link) run(ctx context.Context) {
+	// Nobody has looked since the watch was made.
+	l.mu.Lock()
+	l.good = l.clock()
+	l.mu.Unlock()
 	for wait := time.Duration(0); sleep(ctx, wait); wait = l.beat(ctx) {
 	}
 }
@@ -56,6 +64,21 @@ func (l *link) beat(ctx context.Context) time.Duration {
 	return l.heartbeat
 }
 
+// keep has the heart beat in the midst of long work, and says whether Redis takes writes.
+func (l *link) keep(ctx context.Context) bool {
+	l.mu.Lock()
+	due := l.clock().Sub(l.good) >= l.heartbeat
+	l.mu.Unlock()
+	if !due {
+		return true
+	}
+	err := l.store.beat(ctx)
+	if ctx.Err() == nil {
+		l.note(err)
+	}
+	return err == nil
+}
+
 // note notes whether Redis took a write, and says whether that ends an outage.
 func (l *link) note(err error) bool {
 	now := l.clock()
@@ -69,7 +92,7 @@ func (l *link) note(err error) bool {
 		}
 		return false
 	}
-	ended := l.down
+	ended := l.down || l.late(now)
 	if ended {
 		l.down = false
 		l.outageCount++
@@ -78,7 +101,7 @@ func (l *link) note(err error) bool {
 			l.outages[1].from = l.outages[0].from
 			l.outages = append(l.outages[:0], l.outages[1:]...)
 		}
-		l.logger.Info("hostwheel/cluster: Redis takes writes again", "after", now.Sub(l.good))
+		l.logger.Info("hostwheel/cluster: Redis takes writes again, or this scheduler goes on", "after", now.Sub(l.good))
 	}
 	l.good = now
 	return ended
@@ -88,16 +111,20 @@ func (l *link) note(err error) bool {
 func (l *link) wrote() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.down {
-		l.good = l.clock()
+	// Of a heartbeat that is late, its own answer tells.
+	if now := l.clock(); !l.down && !l.late(now) {
+		l.good = now
 	}
 }
 
-// up says whether Redis took the latest write.
+// late says whether the heartbeat should have been answered long ago. The caller holds the lock.
+func (l *link) late(now time.Time) bool { return now.Sub(l.good) > l.heartbeat+slow }
+
+// up says whether Redis took the latest write, and not too long ago.
 func (l *link) up() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.down
+	return !l.down && !l.late(l.clock())
 }
 
 // short is an outage that takes one announce of a host at most, or, of one that announces itself very often, no more than the

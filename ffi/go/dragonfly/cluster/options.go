@@ -51,7 +51,7 @@ type Options struct {
 	// Rate bounds the commands a second of the first load and of looks at all ids. Default: [DefaultRate].
 	Rate int
 	// Heartbeat is how often Redis is asked whether it takes writes. An outage that it misses must be shorter than the grace that
-	// hosts have: at most 5 s. Default: [DefaultHeartbeat].
+	// hosts have: at most 5 s. One whose answer is more than 3 s late counts as an outage itself. Default: [DefaultHeartbeat].
 	Heartbeat time.Duration
 
 	// Backend chooses the implementation of the wheel.

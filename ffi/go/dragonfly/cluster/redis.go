@@ -21,7 +21,8 @@ var removeScript string
 // most is how many commands go to Redis at a time.
 const most = 256
 
-// patience is how long one exchange with Redis may take, the client's own retries included.
+// patience is for how long the client may begin to try one exchange with Redis again. Most clients do not look at it while they
+// wait for an answer.
 const patience = 15 * time.Second
 
 // commands counts what was sent to Redis, for what.

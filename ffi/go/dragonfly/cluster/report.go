@@ -40,7 +40,8 @@ type Report struct {
 	Regressions uint64
 	// Passes are complete looks at all ids.
 	Passes uint64
-	// Failures are commands and heartbeats that failed. Outages are times in which Redis took no writes; up: it does now.
+	// Failures are commands and heartbeats that failed. Outages are times in which Redis took no writes, or in which this scheduler
+	// stood still; up: it does now.
 	Failures, Outages uint64
 	Up                bool
 }
@@ -49,14 +50,14 @@ type Report struct {
 func (w *Watch) Report() Report {
 	c := &w.counted
 	w.link.mu.Lock()
-	outages, failures, up := w.link.outageCount, w.link.failures, !w.link.down
+	outages, failures := w.link.outageCount, w.link.failures
 	w.link.mu.Unlock()
 	r := Report{
 		Removed: map[string]uint64{}, RemovedByOthers: map[string]uint64{}, Commands: map[string]uint64{},
 		Peers: c.peers.Load(), Missing: c.missing.Load(), HeardElsewhere: c.heardElsewhere.Load(), Superseded: c.superseded.Load(),
 		Early: c.early.Load(), Learned: c.learned.Load(), Empty: c.empty.Load(), Unreadable: c.unreadable.Load(),
 		Refused: c.refused.Load(), Regressions: c.regressions.Load(), Passes: c.passes.Load(),
-		Failures: c.failures.Load() + failures, Outages: outages, Up: up,
+		Failures: c.failures.Load() + failures, Outages: outages, Up: w.link.up(),
 	}
 	for _, resource := range w.Resources {
 		r.Removed[resource.String()] = c.removed[resource].Load()

@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -201,6 +204,28 @@ func TestADeafSchedulerComesBackFromAnOutage(t *testing.T) {
 	})
 }
 
+// As on machines that were suspended, or in a Redis that stood still for a time and answered then.
+func TestTimeInWhichAllStandStillCountsAgainstNoHost(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		w := newWorld(t, 14)
+		for i := range 2 {
+			w.start(o, nil)
+			w.add(150, 30*second, i)
+		}
+		w.run(3 * time.Minute)
+		stand := func(still bool) {
+			for _, s := range w.schedulers {
+				s.paused = still
+			}
+		}
+		stand(true)
+		w.run(5*time.Minute + 8*second)
+		stand(false)
+		w.run(3 * time.Minute)
+		w.check(5 * second)
+	})
+}
+
 func TestAnEmptyRedisAndTheOldOneAgain(t *testing.T) {
 	onBoth(t, func(t *testing.T, o Options) {
 		w := newWorld(t, 6)
@@ -224,6 +249,35 @@ func TestAnEmptyRedisAndTheOldOneAgain(t *testing.T) {
 		}
 		if r := w.schedulers[2].Report(); r.Regressions == 0 {
 			t.Error("it went unnoticed that Redis lost news")
+		}
+	})
+}
+
+// A failover takes a while, and the replica is a minute behind.
+func TestAReplicaThatLagsBehindAfterAnOutage(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		w := newWorld(t, 15)
+		w.start(o, nil)
+		w.start(o, nil).deaf = true
+		hosts := w.add(300, 10*second)
+		w.run(3 * time.Minute)
+		replica := newFakeRedis()
+		for r := range resources {
+			for _, id := range w.store.ids[r] {
+				replica.put(r, id, w.store.hosts[r][id])
+			}
+		}
+		w.run(time.Minute)
+		w.store.refuses = true
+		w.run(20 * second)
+		for _, h := range hosts[:30] {
+			h.dead = true
+		}
+		w.store = replica
+		w.run(3 * time.Minute)
+		w.check(2 * time.Minute)
+		if r := w.schedulers[1].Report(); len(w.ended[0]) != 30 || r.Regressions == 0 {
+			t.Errorf("%d are deleted, of 30; Redis lost news %d times", len(w.ended[0]), r.Regressions)
 		}
 	})
 }
@@ -432,10 +486,17 @@ func faults(t testing.TB, o Options, seed uint64, between func(store) store) *wo
 // wrongStore is a store with a bug.
 type wrongStore struct {
 	store
-	bug string
+	bug     string
+	refused int
 }
 
+var errNoPermission = errors.New("NOPERM this user has no permissions to run the 'evalsha' command")
+
 func (s *wrongStore) remove(ctx context.Context, r Resource, id string, was record, earliest time.Time) (removal, error) {
+	if s.bug == "forbids deletions" {
+		s.refused++
+		return removal{}, errNoPermission
+	}
 	if s.bug == "compares nothing" {
 		records, err := s.store.read(ctx, r, []string{id})
 		if err != nil {
@@ -461,7 +522,7 @@ func TestBugsAreFound(t *testing.T) {
 		run func(t *testing.T, between func(store) store) *world
 	}{
 		{"hides outages", func(t *testing.T, between func(store) store) *world {
-			return outageTest(t, options(), 10*time.Minute, between)
+			return outageTest(t, options(), 40*second, between)
 		}},
 		{"compares nothing", crossing},
 	} {
@@ -475,6 +536,34 @@ func TestBugsAreFound(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		if w := crossing(t, nil); len(w.wrong) > 0 {
 			t.Error(w.wrong[0])
+		}
+	})
+}
+
+func TestWhatRedisRefusesIsTriedLessAndLessAndSaid(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		var said strings.Builder
+		o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		w := newWorld(t, 16)
+		var refusing *wrongStore
+		w.start(o, func(inner store) store {
+			refusing = &wrongStore{store: inner, bug: "forbids deletions"}
+			return refusing
+		})
+		hosts := w.add(30, 10*second)
+		w.run(time.Minute)
+		hosts[0].dead = true
+		w.run(20 * time.Minute)
+		if n := refusing.refused; n < 10 || n > 40 {
+			t.Errorf("a deletion was tried %d times in 20 minutes", n)
+		}
+		if n := strings.Count(said.String(), "NOPERM"); n < 5 || n > 20 {
+			t.Errorf("it was said %d times", n)
+		}
+		refusing.bug = ""
+		w.run(90 * second)
+		if len(w.ended[0]) != 1 {
+			t.Error("it is still there")
 		}
 	})
 }

@@ -33,6 +33,8 @@ type doubt struct {
 	member *member
 	// asked is what Redis said of the host; nil if it was not asked, or did not answer.
 	asked *answer
+	// failures are commands about the host that failed when it was to be deleted.
+	failures int
 }
 
 // Watch has a wheel of all hosts that schedulers share in Redis, and deletes those that are gone. Make one with New. All methods
@@ -56,6 +58,8 @@ type Watch struct {
 	running, full atomic.Bool
 	begun         atomic.Bool
 	warned        sync.Map // what an operator was told once
+	// quiet is until when failures are only counted, in the watch's time.
+	quiet atomic.Int64
 }
 
 // Removal says that a host was deleted.
@@ -126,7 +130,8 @@ func (w *Watch) connect(s store) {
 	w.finder = finder{watch: w}
 }
 
-// Run watches until ctx ends; once. No host is deleted after it has returned.
+// Run watches until ctx ends; once. No host is deleted after it has returned. If Redis does not answer just then, that takes as
+// long as its client waits for an answer: the ReadTimeout, unless ContextTimeoutEnabled is set.
 //
 // Errors: ErrOptions if it was called before, and what hostwheel's Run says. Dragonfly's scan then goes on.
 func (w *Watch) Run(ctx context.Context) error {
@@ -242,6 +247,19 @@ func (w *Watch) unreadable(id string, r Resource, is record) {
 	if w.once("unreadable") {
 		w.logger.Warn("hostwheel/cluster: a host in Redis cannot be read and is left alone; others will only be counted", "host", id,
 			"resource", r, "updated_at", is.updated, "announce_interval", is.interval)
+	}
+}
+
+// failed notes that a command failed. An operator is told of one a minute: in an outage, all do.
+func (w *Watch) failed(what string, err error) {
+	if errors.Is(err, errEnded) || errors.Is(err, context.Canceled) {
+		return // the watch's own end
+	}
+	w.counted.failures.Add(1)
+	now, quiet := w.now(), w.quiet.Load()
+	if int64(now) >= quiet && w.quiet.CompareAndSwap(quiet, int64(now+time.Minute)) {
+		w.logger.Warn("hostwheel/cluster: a command to Redis failed and is tried again", "command", what, "error", err,
+			"failures", w.counted.failures.Load())
 	}
 }
 

@@ -189,7 +189,7 @@ func TestTheCollectorIsWellFormed(t *testing.T) {
 
 func TestOutagesAreRemembered(t *testing.T) {
 	now := epoch
-	l := link{store: nil, clock: func() time.Time { return now }, logger: options().Logger, good: now}
+	l := link{store: nil, clock: func() time.Time { return now }, logger: options().Logger, good: now, heartbeat: 7 * second}
 	at := func(seconds int, err error) {
 		now = epoch.Add(time.Duration(seconds) * second)
 		l.note(err)
@@ -223,11 +223,24 @@ func TestOutagesAreRemembered(t *testing.T) {
 	if got := lost(0, 20*second); got != 64*second {
 		t.Errorf("two short ones and a long one cost %v", got)
 	}
+	at(64, nil) // in time
+	if got := lost(0, 20*second); got != 64*second || l.outageCount != 3 {
+		t.Errorf("two short ones and a long one cost %v", got)
+	}
+	now = epoch.Add(84 * second)
+	l.wrote()
+	at(84, nil) // the heartbeat took 20 s, but it was answered
+	if got := lost(0, 20*second); got != 104*second || l.outageCount != 4 {
+		t.Errorf("with a late heartbeat they cost %v", got)
+	}
+	if now = now.Add(11 * second); l.up() {
+		t.Error("Redis is up, and nobody has looked for 11 s")
+	}
 	for i := range 2 * remembered {
 		at(100+2*i, fails)
 		at(101+2*i, nil)
 	}
-	if len(l.outages) != remembered || l.outageCount != 3+2*remembered {
+	if len(l.outages) != remembered || l.outageCount != 4+2*remembered {
 		t.Errorf("%d outages are remembered, of %d", len(l.outages), l.outageCount)
 	}
 	if got := lost(0, 20*second); got < 60*second {
