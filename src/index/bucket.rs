@@ -100,7 +100,7 @@ impl Control {
 
     /// Whether so many slots are valid that the others are no matter.
     pub(super) fn is_crowded(self) -> bool {
-        self.valid().count_ones() as usize > SLOTS * 3 / 4
+        self.valid().count_ones() as usize > SLOTS / 2
     }
 
     /// The valid slots, as bits.

@@ -4,7 +4,7 @@
 //! After CLHT (T. David, R. Guerraoui, V. Trigonakis, *Asynchronized Concurrency: The Secret to Scaling Concurrent Search Data
 //! Structures*, ASPLOS 2015), but it knows no keys: an entry is the number of a record, and the id is beside the record
 //! ([`Names`]). It grows in place, a bucket at a time. No operation takes a lock, and a look-up stores nothing. Nobody waits for
-//! another thread, but for one case: who registers a host while as many threads as its bucket has empty slots, six at least,
+//! another thread, but for one case: who registers a host while as many threads as its bucket has empty slots, twelve at least,
 //! are held back in the middle of registering hosts of that same bucket, each a few instructions before its end.
 //!
 //! Ids come from clients, so the hash must resist chosen ones. It is PolymurHash (O. Peters, 2023) with a key that is random per

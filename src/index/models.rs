@@ -1,19 +1,17 @@
 //! Loom models of the table, on the production code: two slots a bucket, one bucket at first, at most four. All ids have the same
 //! tag, so that each search compares all of a bucket.
 //!
-//! What stands for a record has a generation and an id of one byte, which changes as records' do: the entry goes, the generation
-//! changes, the id is written again.
+//! Records and ids are the slab's: their orderings are part of this.
 
 use loom::thread;
 
 use super::hash::HashId;
 use super::table::{LOAD, Table};
-use super::{Index, Names, Refusal};
+use super::{Index, Refusal};
 use crate::canary::Canary;
 use crate::exploring::{deep, explore, must_fail};
-use crate::pause::{Point, point};
-use crate::record::{Handle, Identity, Key};
-use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
+use crate::record::{Handle, Slab};
+use crate::sync::Arc;
 
 /// The hash of an id is the id, so ids that are equal in their lower bits share a bucket until the table has grown.
 struct Same;
@@ -24,72 +22,42 @@ impl HashId for Same {
     }
 }
 
-const RECORDS: usize = 4;
-
-struct Records {
-    generations: [AtomicU32; RECORDS],
-    identities: [AtomicU64; RECORDS],
-}
-
-impl Names for Records {
-    fn generation_of(&self, record: u32, key: &Key<'_>) -> Option<u32> {
-        if record as usize >= RECORDS {
-            return None;
-        }
-        let generation = self.generation(record);
-        point(Point::Comparing);
-        (self.identity(record) == key.identity).then_some(generation)
-    }
-
-    fn generation(&self, record: u32) -> u32 {
-        self.generations[record as usize].load(Ordering::Relaxed)
-    }
-
-    fn identity(&self, record: u32) -> Identity {
-        let hash = self.identities[record as usize].load(Ordering::Relaxed);
-        Identity::new(hash, 1)
-    }
-}
-
 /// A table and its records.
 struct World {
     table: Table<Same>,
-    records: Records,
+    slab: Slab,
 }
 
 impl World {
-    /// A table that may have so many buckets.
-    fn new(buckets: u64) -> Arc<World> {
+    /// A table that may have so many buckets, and so many records that are reserved.
+    fn new(buckets: u64, records: usize) -> Arc<World> {
         let table = Table::with_hash((buckets * LOAD / 2) as usize, Same).expect("models have memory");
-        let records = Records {
-            generations: std::array::from_fn(|_| AtomicU32::new(1)),
-            identities: std::array::from_fn(|_| AtomicU64::new(0)),
-        };
-        Arc::new(World { table, records })
+        let world = World { table, slab: Slab::new(4, 1, u32::MAX).expect("models have memory") };
+        (0..records as u32).for_each(|record| assert_eq!(world.reserve(), record));
+        Arc::new(world)
     }
 
-    /// Fills a record that belongs to the caller alone.
-    fn fill(&self, record: u32, id: u8) -> Handle {
-        // Release: as `Record::fill`.
-        self.records.identities[record as usize].store(u64::from(id) << 11, Ordering::Release);
-        Handle::new(record, self.records.generation(record))
+    fn reserve(&self) -> u32 {
+        self.slab.reserve().expect("there is a record")
     }
 
+    /// Fills a record, reserved for the caller alone, and enters it.
     fn enter(&self, record: u32, id: u8, dead: Option<Handle>) -> Result<Handle, Refusal> {
-        let handle = self.fill(record, id);
         let id = [id];
-        self.table.enter(&self.records, &self.table.key(&id), handle, dead).map(|()| handle)
+        let key = self.table.key(&id);
+        self.slab.fill(record, &key, 0).expect("models have memory");
+        let handle = Handle::new(record, self.slab.record(record).generation());
+        self.table.enter(&self.slab, &key, handle, dead).map(|()| handle)
     }
 
     fn get(&self, id: u8) -> Option<Handle> {
-        self.table.get(&self.records, &self.table.key(&[id]))
+        self.table.get(&self.slab, &self.table.key(&[id]))
     }
 
     /// What the thread does at the end of an incarnation.
     fn free(&self, handle: Handle) {
-        self.table.remove(&self.records, self.records.identity(handle.index()), handle);
-        // Release: as `Record::set_generation`.
-        self.records.generations[handle.index() as usize].store(handle.generation() + 1, Ordering::Release);
+        self.table.remove(&self.slab, self.slab.record(handle.index()).identity(), handle);
+        self.slab.release(handle.index());
     }
 
     fn grow(&self) {
@@ -101,14 +69,14 @@ impl World {
         for &(id, handle) in entries {
             assert_eq!(self.get(id), Some(handle), "the record of id {id}");
         }
-        self.table.check_invariants(&self.records);
+        self.table.check_invariants(&self.slab);
         assert_eq!(self.table.entries(), entries.len() as u64);
     }
 }
 
 /// Two register one id.
 fn two_of_one_id() {
-    let world = World::new(1);
+    let world = World::new(1, 2);
     let other = world.clone();
     let registrant = thread::spawn(move || other.enter(1, 0, None));
     let results = [world.enter(0, 0, None), registrant.join().expect("the registrant returns")];
@@ -131,7 +99,7 @@ fn loom_canary_whoever_enters_does_not_search_again() {
 
 /// A host has left; two register it anew, and the thread removes it.
 fn two_after_a_dead_one() {
-    let world = World::new(4);
+    let world = World::new(4, 3);
     let dead = world.enter(0, 0, None).expect("it is the first");
     let registrants: [_; 2] = std::array::from_fn(|n| {
         let world = world.clone();
@@ -154,12 +122,13 @@ fn loom_one_takes_the_place_of_a_dead_one() {
 
 /// One looks up ids while the record of one is freed, and filled for the other: no id may get the other's handle.
 fn look_up_against_reuse() {
-    let world = World::new(1);
+    let world = World::new(1, 1);
     let first = world.enter(0, 0, None).expect("it is the first");
     let other = world.clone();
     let reader = thread::spawn(move || (other.get(0), other.get(1)));
     world.free(first);
-    let second = world.enter(0, 1, None).expect("there is room");
+    let second = world.enter(world.reserve(), 1, None).expect("there is room");
+    assert_eq!(second.index(), first.index(), "the record is used again");
     let (of_first, of_second) = reader.join().expect("the reader returns");
     assert!(of_first.is_none_or(|handle| handle == first), "{of_first:?}");
     assert!(of_second.is_none_or(|handle| handle == second), "{of_second:?}");
@@ -178,7 +147,7 @@ fn loom_canary_a_look_up_does_not_look_at_the_entry_again() {
 
 /// One looks up a host that is there, while another one comes and one goes.
 fn look_up_among_others() {
-    let world = World::new(2);
+    let world = World::new(2, 3);
     let stays = world.enter(0, 0, None).expect("it is the first");
     let goes = world.enter(1, 1, None).expect("there is room");
     let [reader, registrant] = [world.clone(), world.clone()];
@@ -197,7 +166,7 @@ fn loom_whoever_is_there_is_found_whatever_the_others_do() {
 
 /// A full bucket: one enters another host, for which the table grows, while a host that will move is removed.
 fn growth_against_removal() {
-    let world = World::new(2);
+    let world = World::new(2, 3);
     let stays = world.enter(0, 0, None).expect("it is the first");
     let goes = world.enter(1, 1, None).expect("there is room");
     let other = world.clone();
@@ -220,7 +189,7 @@ fn loom_canary_a_bucket_changes_while_it_is_split() {
 
 /// The table has grown: two come to the same bucket, one to look up what moves, one to enter a host in place of a dead one.
 fn growth_against_replacement() {
-    let world = World::new(2);
+    let world = World::new(2, 2);
     let dead = world.enter(0, 1, None).expect("it is the first");
     world.grow();
     let other = world.clone();
@@ -238,7 +207,7 @@ fn loom_a_host_is_replaced_while_the_table_grows() {
 
 /// Two register one id, in a table that grows under them twice.
 fn growth_against_two_of_one_id() {
-    let world = World::new(4);
+    let world = World::new(4, 2);
     let other = world.clone();
     let registrant = thread::spawn(move || other.enter(1, 3, None));
     world.grow();
@@ -258,7 +227,7 @@ fn loom_an_id_is_entered_once_while_the_table_grows() {
 
 /// A helper of a split comes late: the bucket was split without it, what moved has gone, and something else came in its place.
 fn late_helper() {
-    let world = World::new(2);
+    let world = World::new(2, 3);
     let goes = world.enter(0, 1, None).expect("it is the first");
     let stays = world.enter(1, 0, None).expect("there is room");
     world.grow();
@@ -279,13 +248,13 @@ fn loom_a_late_helper_changes_nothing() {
 
 /// As above, and the helper finds a record in the old bucket that is another host's meanwhile, one that would move.
 fn late_helper_of_another_host() {
-    let world = World::new(2);
+    let world = World::new(2, 1);
     let goes = world.enter(0, 0, None).expect("it is the first");
     world.grow();
     let other = world.clone();
     let helper = thread::spawn(move || other.get(1));
     world.free(goes);
-    let came = world.enter(0, 3, None).expect("there is room");
+    let came = world.enter(world.reserve(), 3, None).expect("there is room");
     assert_eq!(helper.join().expect("the helper returns"), None);
     world.assert_holds(&[(3, came)]);
 }
@@ -309,12 +278,12 @@ fn loom_canary_an_empty_slot_looks_new() {
 #[test]
 fn loom_a_walk_shows_each_host_once() {
     explore(deep(3), || {
-        let world = World::new(2);
+        let world = World::new(2, 3);
         let stays = [world.enter(0, 0, None), world.enter(1, 1, None)].map(|entered| entered.expect("there is room"));
         let other = world.clone();
         let registrant = thread::spawn(move || other.enter(2, 3, None).expect("the table grows"));
         let mut seen = Vec::new();
-        world.table.walk(&world.records, &mut |handle| {
+        world.table.walk(&world.slab, &mut |handle| {
             seen.push(handle);
             true
         });

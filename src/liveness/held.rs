@@ -181,7 +181,7 @@ impl<R> Held<R> {
 #[test]
 fn an_announcer_of_a_known_host_may_be_held_at_any_step() {
     use Point::*;
-    for point in [LookedUp, WordRead, Stamped, Heard, Reporting, LeafMarked, MiddleMarked, Marked] {
+    for point in [Comparing, LookedUp, WordRead, Stamped, Heard, Reporting, LeafMarked, MiddleMarked, Marked] {
         for resume_at in [1, 40] {
             let (mut world, mut engine) = World::new();
             let shared = world.shared.clone();
@@ -230,7 +230,7 @@ fn an_announcer_may_be_held_across_a_stop_of_the_observer() {
 #[test]
 fn a_registrant_may_be_held_at_any_step() {
     use Point::*;
-    for point in [LookedUp, Filled, Entered, Reporting, LeafMarked, MiddleMarked, Marked] {
+    for point in [LookedUp, Filled, Entering, Entered, Reporting, LeafMarked, MiddleMarked, Marked] {
         for resume_at in [1, 40] {
             let (mut world, mut engine) = World::new();
             let shared = world.shared.clone();

@@ -11,7 +11,7 @@ use crate::sync::scheduled_thread::{self as thread, JoinHandle};
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// All steps of all that producers do.
-const STEPS: [Point; 15] = [
+const STEPS: [Point; 20] = [
     Point::Reading,
     Point::LookedUp,
     Point::WordRead,
@@ -24,6 +24,11 @@ const STEPS: [Point; 15] = [
     Point::Reserving,
     Point::Popping,
     Point::Filled,
+    Point::Comparing,
+    Point::Entering,
+    Point::Frozen,
+    Point::Splitting,
+    Point::Born,
     Point::Entered,
     Point::Leaving,
     Point::Left,
