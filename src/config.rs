@@ -81,8 +81,8 @@ pub struct Config {
     /// Announced intervals above this are lowered to it. At most [`LONGEST`]. Default: 24 days.
     pub max_interval: Duration,
     /// The most hosts known at a time, undelivered leaves included, 1 to [`MOST_HOSTS`]. Beyond it a registration is
-    /// refused. Reserves 64 bytes of address space for each, which get memory
-    /// as they come into use. Default: 2^24 (16 M, 1 GiB of addresses).
+    /// refused. Reserves some 200 bytes of address space for each, which get memory as they come into use. Default: 2^24
+    /// (16 M, 3 GiB of addresses).
     pub max_hosts: usize,
     /// The most leaves handed out and not yet answered with `Done`; further due hosts wait. With drain delivery also the
     /// capacity of the event queue, about 120 bytes each. 1 to 2^24. Default: 65,536.

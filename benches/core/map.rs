@@ -1,11 +1,11 @@
-//! papaya with keys as hostwheel's index has them.
+//! papaya, the index that hostwheel began with.
 
 use std::hash::{Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 use papaya::{Equivalent, HashMap};
 
-/// A key laid out and hashed as hostwheel's: a shared slice, its bytes alone.
+/// A key: a shared slice, hashed as its bytes alone, with the standard library's SipHash.
 #[derive(PartialEq, Eq)]
 pub struct Key(pub Arc<[u8]>);
 

@@ -137,10 +137,7 @@ impl<H> Table<H> {
             if control.has_come_to(level) {
                 return;
             }
-            if control.is_frozen() {
-                break control;
-            }
-            if planted(Canary::UnfrozenSplit) {
+            if control.is_frozen() || planted(Canary::UnfrozenSplit) {
                 break control;
             }
             if bucket.swap(control, control.frozen()) {
@@ -250,8 +247,8 @@ impl<H> Table<H> {
 
     /// After another entry: the table may have to grow.
     fn count_entry(&self, level: u32) {
-        // Relaxed: a count.
-        if self.entries.fetch_add(1, Ordering::Relaxed) >= LOAD << level {
+        // Relaxed: a count. For a moment it may be less than 0, when the entry is removed before it was counted.
+        if self.entries.fetch_add(1, Ordering::Relaxed) as i64 >= (LOAD << level) as i64 {
             // Without memory the buckets just fill up.
             let _ = self.grow(level);
         }
