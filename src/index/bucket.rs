@@ -183,9 +183,9 @@ impl Bucket {
     }
 
     /// Replaces the control word. Release: what the caller entered is seen with it, and that an entry has gone is seen by who
-    /// sees what came after. Acquire: who freezes sees what was entered; who removes sees what it takes away.
+    /// sees what came after. Nothing to acquire: `old` was acquired when it was loaded, and no word recurs.
     pub(super) fn swap(&self, old: Control, new: Control) -> bool {
-        self.control.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.control.compare_exchange(old.0, new.0, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// Marks the bytes with this tag in the word of tags that begins with slot `first`, at their highest bit; now and then one

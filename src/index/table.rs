@@ -83,8 +83,8 @@ impl<H> Table<H> {
         Ok(table)
     }
 
-    /// Acquire: pairs with the release in `grow`: who sees the level may write to its buckets. And who has met a bucket of a
-    /// higher level sees that level next, as whoever brought the bucket there had seen it.
+    /// Acquire: pairs with the release in `grow`: who sees the level may write to its buckets. (Who has met a bucket of a higher
+    /// level sees that level next, as whoever brought the bucket there had seen it; for that no ordering is needed here.)
     #[inline]
     fn level(&self) -> u32 {
         self.level.load(Ordering::Acquire)
