@@ -63,6 +63,16 @@ EXCEPTIONS = {
         "publication of more buckets: in models all have memory from the start",
     ("src/index/table.rs", "let _ = self.level.compare_exchange(level, level + 1, Ordering::Release, Ordering::Relaxed);", "Relaxed"):
         "the other side of the same publication",
+    ("src/record/ids.rs", "block.next.store(more, Ordering::Release);", "Relaxed"):
+        "a chain of blocks: the ids of the models are short",
+    ("src/record/ids.rs", "if !slot.load(Ordering::Acquire).is_null() {", "Relaxed"):
+        "publication of a piece of blocks: as above",
+    ("src/record/ids.rs", "if slot.compare_exchange(std::ptr::null_mut(), made, Ordering::Release, Ordering::Relaxed).is_err() {", "Relaxed"):
+        "the other side of the same publication",
+    ("src/record/ids.rs", "let space = self.pieces[piece].load(Ordering::Acquire);", "Relaxed"):
+        "the same publication, for who reads",
+    ("src/record/ids.rs", "words.iter().zip(numbers(bytes)).for_each(|(word, number)| word.store(number, Ordering::Release));", "Relaxed"):
+        "whoever walks over all hosts reads an id and then the generation; no model walks over records that are used again",
     ("src/clock.rs", "let shift_ns = || self.published.shift_ns.load(Ordering::Acquire);", "Relaxed"):
         "part of the order look, shift, sum, counter; in the model who makes a sum has read a time from after the look before",
 }
