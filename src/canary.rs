@@ -70,6 +70,8 @@ pub(crate) enum Canary {
     BlindEntry,
     /// Whoever looks up an id does not look whether the entry is still there.
     TrustedEntry,
+    /// A removal that finds no entry does not look whether the bucket has changed.
+    TrustedAbsence,
     /// A bucket is split while it changes.
     UnfrozenSplit,
     /// Whoever helps to split a bucket does not look whether that was done meanwhile.

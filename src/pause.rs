@@ -42,6 +42,8 @@ pub(crate) enum Point {
     Splitting,
     /// Anyone: the new bucket is born, the old one is still frozen.
     Born,
+    /// Observer: about to remove an entry; the control word of its bucket was read, the slots were not.
+    Searching,
     /// Observer: an entry was found, the CAS that removes it is next.
     Removing,
     /// Registrant: the index knows the record, which is still Reserved.

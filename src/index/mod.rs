@@ -7,9 +7,8 @@
 //! another thread, but for one case: who registers a host while as many threads as its bucket has empty slots, twelve at least,
 //! are held back in the middle of registering hosts of that same bucket, each a few instructions before its end.
 //!
-//! Ids come from clients, so the hash must resist chosen ones. It is PolymurHash (O. Peters, 2023) with a key that is random per
-//! wheel and leaves it in no form: of any two ids of n bytes, chosen without the key, the chance that their hashes are equal is
-//! at most n / 2^60, and of a part of the bits in proportion. Hashes only say where to look: ids are compared byte by byte.
+//! Ids come from clients, so the hash must resist chosen ones: it is a universal hash with a key that is random per wheel and
+//! leaves it in no form ([`hash`]). Hashes only say where to look: ids are compared byte by byte.
 //!
 //! Models of the rest of the library use one atomic word per id instead ([`model::ModelIndex`]), and leave the table to its own.
 

@@ -187,6 +187,11 @@ fn loom_canary_a_bucket_changes_while_it_is_split() {
     must_fail(Canary::UnfrozenSplit, Some(3), growth_against_removal);
 }
 
+#[test]
+fn loom_canary_a_removal_believes_that_nothing_is_entered() {
+    must_fail(Canary::TrustedAbsence, Some(3), growth_against_removal);
+}
+
 /// The table has grown: two come to the same bucket, one to look up what moves, one to enter a host in place of a dead one.
 fn growth_against_replacement() {
     let world = World::new(2, 2);

@@ -373,8 +373,17 @@ impl<H: HashId> Index for Table<H> {
     fn remove(&self, names: &impl Names, identity: Identity, handle: Handle) {
         loop {
             let (bucket, control, _) = self.settled(names, identity.hash());
-            // The record is not free yet, so if it is entered, it is by this incarnation.
-            let Some(slot) = control.slots().find(|&slot| bucket.record(slot) == handle.index()) else { return };
+            point(Point::Searching);
+            // The record is not free yet. An entry that names it belongs to this incarnation.
+            let Some(slot) = control.slots().find(|&slot| bucket.record(slot) == handle.index()) else {
+                // A split may have moved the entry and given its slot back after the control word was read.
+                // Acquire: pairs with the release in `give_back`. A search that read a slot given back sees a newer word.
+                fence(Ordering::Acquire);
+                if bucket.is_still(control) || planted(Canary::TrustedAbsence) {
+                    return;
+                }
+                continue;
+            };
             point(Point::Removing);
             if bucket.swap(control, control.without(slot)) {
                 bucket.give_back(slot);

@@ -36,7 +36,7 @@
 //! # Who orders what
 //!
 //! Each atomic ordering names its partner where it stands. Models of this room and of its users run under loom
-//! (`src/models`), on this very code with narrower bitmap words.
+//! (`src/liveness/models`, `src/index/models.rs`), on this very code with narrower bitmap words.
 
 mod dirty;
 mod free;
