@@ -7,6 +7,8 @@
 pub(crate) enum Canary {
     /// The free list's head keeps its tag (ABA).
     UntaggedHead,
+    /// A link of the free list is stored without a release.
+    QuietLink,
     /// A registration does not raise the floor: words of two incarnations can be equal.
     WordReuse,
     /// A marker that finds its leaf bit set trusts it to be visible above.

@@ -45,6 +45,10 @@ compile_error!(
     "hostwheel needs Linux (timerfd, eventfd, CLOCK_MONOTONIC_COARSE); on other systems use the pure Go backend"
 );
 
+// Records and words are 64 bits wide, an atomic one is aligned otherwise on 32-bit x86, and the address space is too small.
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("hostwheel needs a 64-bit target; on 32-bit ones use the pure Go backend");
+
 // The README's code is compiled and run by the documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -52,10 +52,13 @@ impl FreeList {
 
     /// Puts one on the list that belongs to the caller alone.
     pub(super) fn push(&self, links: &impl Links, index: u32) {
-        // Relaxed: the head is only compared; the link is published by the CAS.
+        // Relaxed: the head is only compared.
         let mut head = self.0.load(Ordering::Relaxed);
         loop {
-            links.link(index).store(head as u32, Ordering::Relaxed);
+            // Release: pairs with the acquire fence of a reader that follows the links of an id. A reader that comes to the
+            // free list by this link sees that the id's incarnation is over. (A popper needs nothing of it.)
+            let link = if planted(Canary::QuietLink) { Ordering::Relaxed } else { Ordering::Release };
+            links.link(index).store(head as u32, link);
             let pushed = head & !(TAG - 1) | u64::from(index + 1);
             // Release: pairs with the acquire in `pop`.
             match self.0.compare_exchange_weak(head, pushed, Ordering::Release, Ordering::Relaxed) {

@@ -82,7 +82,8 @@ unsafe impl Zeroed for Line {
     }
 }
 
-const BLOCK_WORDS: usize = 7;
+/// Words of a block; models have one.
+const BLOCK_WORDS: usize = if cfg!(loom) { 1 } else { 7 };
 const BLOCK_BYTES: usize = BLOCK_WORDS * 8;
 
 /// More of an id that is longer than a line.
@@ -101,8 +102,8 @@ unsafe impl Zeroed for Block {
     }
 }
 
-/// Blocks of the first piece of memory for them; each piece has twice as many as the one before.
-const FIRST_PIECE: u32 = 1024;
+/// Blocks of the first piece of memory for them; each piece has twice as many as the one before. Models have few.
+const FIRST_PIECE: u32 = if cfg!(loom) { 4 } else { 1024 };
 const PIECES: usize = (u32::BITS - FIRST_PIECE.ilog2() + 1) as usize;
 
 /// The ids of all records.
@@ -222,9 +223,11 @@ impl Ids {
         }
         let mut fresh = self.fresh.load(Ordering::Relaxed);
         loop {
+            // A link has no number for a block beyond these.
+            let next = fresh.checked_add(1)?;
             self.make_piece(piece_of(fresh).0)?;
             // Relaxed: the counter hands out each index once, which any read-modify-write does.
-            match self.fresh.compare_exchange_weak(fresh, fresh + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.fresh.compare_exchange_weak(fresh, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(fresh),
                 Err(now) => fresh = now,
             }
@@ -356,6 +359,15 @@ mod tests {
         }
         let blocks = (LONGEST_ID - LINE_BYTES).div_ceil(BLOCK_BYTES) as u32;
         assert_eq!(ids.fresh.load(Ordering::Relaxed), 8 * blocks);
+    }
+
+    #[test]
+    fn a_block_that_no_link_can_name_is_not_given_out() {
+        let ids = Ids::new(1).expect("there is address space");
+        ids.back(0, 1).expect("there is memory");
+        ids.fresh.store(u32::MAX, Ordering::Relaxed);
+        assert!(ids.write(0, &id(LINE_BYTES + 1, 0)).is_err());
+        assert_eq!(ids.fresh.load(Ordering::Relaxed), u32::MAX);
     }
 
     #[test]

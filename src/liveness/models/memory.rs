@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::record::{Identity, Key, Slab, State};
+use crate::sync::{Ordering, fence};
 use loom::thread;
 
 fn key(id: &[u8]) -> Key<'_> {
@@ -119,4 +120,40 @@ fn loom_who_finds_a_mark_finds_the_host() {
         assert_eq!(&*world.shared.slab.host_id(host.index()), [0]);
         assert_eq!(registrant.join().expect("the registrant returns"), host);
     });
+}
+
+/// A host with a long id is freed while a walk reads the id. The first free block holds part of another id.
+fn long_id_against_free() {
+    const ID: &[u8] = b"aaaaaaaabbbbbbbbcccccccc";
+    let slab = Arc::new(Slab::new(2, 1, u32::MAX).expect("models have memory"));
+    let [index, other] = [(); 2].map(|()| slab.reserve().expect("two records"));
+    slab.fill(other, &key(b"xxxxxxxxyyyyyyyy"), 0).expect("models have memory");
+    slab.fill(index, &key(ID), 0).expect("models have memory");
+    slab.release(other);
+    let record = slab.record(index);
+    record.store_word(record.word().with_state(State::Live));
+    let generation = record.generation();
+    let reader = slab.clone();
+    let walk = thread::spawn(move || {
+        let mut buffer = [0; crate::error::LONGEST_ID];
+        let id = reader.id(index, &mut buffer).to_vec();
+        // Acquire: as in `Shared::each`.
+        fence(Ordering::Acquire);
+        let record = reader.record(index);
+        let alive = record.word().is_alive() && record.generation() == generation;
+        assert!(!alive || id == ID, "a host that is alive is shown with the id {id:?}");
+    });
+    record.store_word(record.word().with_state(State::Left));
+    slab.release(index);
+    walk.join().expect("the walk returns");
+}
+
+#[test]
+fn loom_a_walk_reads_a_long_id_whole_or_finds_its_host_gone() {
+    explore(None, long_id_against_free);
+}
+
+#[test]
+fn loom_canary_a_free_block_is_linked_without_a_release() {
+    must_fail(Canary::QuietLink, None, long_id_against_free);
 }
