@@ -34,6 +34,8 @@ pub(crate) enum Point {
     Filled,
     /// Anyone: a bucket's entry was read, the record's id was not.
     Comparing,
+    /// Registrant: the bucket was searched, no slot is claimed.
+    Claiming,
     /// Registrant: the bucket was searched, the slot is claimed, the CAS is next.
     Entering,
     /// Anyone: a bucket is frozen, what moves was not read.
@@ -42,6 +44,10 @@ pub(crate) enum Point {
     Splitting,
     /// Anyone: the new bucket is born, the old one is still frozen.
     Born,
+    /// Anyone: a slot of what moves is empty, the old bucket is still frozen.
+    Vacated,
+    /// Anyone: the old bucket has come to the next level.
+    Split,
     /// Observer: about to remove an entry; the control word of its bucket was read, the slots were not.
     Searching,
     /// Observer: an entry was found, the CAS that removes it is next.

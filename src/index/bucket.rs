@@ -13,13 +13,20 @@
 //! 1. **What is valid changes by a CAS of the control word only**, and each CAS that makes a slot valid raises the version. So
 //!    whoever finds the word as it was knows that no entry has gone, come or been replaced since. (The version has 34 bits: it
 //!    would take exactly 2^34 entries into one bucket within one such pause to fool it, two hours of nothing else.)
-//! 2. **A slot that is not valid belongs to who claimed it**, by a CAS from an empty value to the number of its record. It makes it
-//!    valid, by rule 1, or gives it back. Who makes a slot invalid owns it, and gives it back. Who is held back with a claim costs
-//!    the others a slot.
-//! 3. **Of two empty values, *virgin* is never stored.** A new bucket is filled by whoever needs it, all with the same values in
-//!    the same slots, by CASes from *virgin*: who comes late changes nothing. Tags are never 0, for the same reason.
+//! 2. **A slot that is not valid belongs to the thread that claimed it**, by a CAS from an empty value to the number of its
+//!    record. That thread makes it valid, by rule 1, or gives it back. A thread that removes or replaces an entry owns the
+//!    entry's slot, and gives it back. So a thread that is held back costs the others one slot.
+//! 3. **The empty value *virgin* is never stored.** Helpers fill a new bucket all with the same values in the same slots, by
+//!    CASes from *virgin*: a late helper changes nothing. Tags are never 0, for the same reason.
+//! 4. **A split empties the slots of what it moves before it ends**, while the bucket is frozen: by CASes to *moved*, with the
+//!    level that the split brings the bucket to. A slot that is *moved* can be claimed under a control word of that level or a
+//!    higher one only, so no claim meets a split. Nobody owns these slots, and a held helper keeps none.
+//! 5. **An occupied slot names the level of its claim**, modulo 15. The value that a late helper saw before a split does not
+//!    recur after it, so its CAS to *moved* fails. (It would take 15 growths, and the same record in the same slot, within one
+//!    such pause to fool it.)
 
 use crate::canary::{Canary, planted};
+use crate::config::MOST_HOSTS;
 use crate::record::Zeroed;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -65,6 +72,11 @@ impl Control {
     #[inline]
     pub(super) fn is_settled_at(self, level: u32) -> bool {
         self.0 >> FROZEN_BIT == u64::from(level + 1) << 1
+    }
+
+    /// How many bits of the hash tell what is in the bucket; of one that somebody has filled.
+    fn level(self) -> u32 {
+        self.level_and_1() - 1
     }
 
     /// Whether the bucket has got so far, or further.
@@ -136,13 +148,36 @@ impl Iterator for Bits {
     }
 }
 
-/// Never used: a record's number is stored with 2 added.
+/// Never used.
 const VIRGIN: u32 = 0;
 /// Used once, and empty.
 const VACANT: u32 = 1;
-const FIRST: u32 = 2;
-/// The greatest number of a record.
-pub(super) const GREATEST: u32 = u32::MAX - FIRST;
+/// Empty since a split moved the entry: with the level that the split brings the bucket to added.
+const MOVED: u32 = 2;
+
+/// Bits of an occupied slot that hold the record. The others hold the level of the claim, modulo [`CYCLE`], and 1.
+const RECORD_BITS: u32 = 28;
+const RECORD: u32 = (1 << RECORD_BITS) - 1;
+const _: () = assert!(MOST_HOSTS <= 1 << RECORD_BITS);
+const CYCLE: u32 = (1 << (u32::BITS - RECORD_BITS)) - 1;
+const _: () = assert!(MOVED + LEVELS <= 1 << RECORD_BITS);
+
+/// The value of a slot that was claimed for a record, or filled with it, at a level.
+fn occupied(level: u32, record: u32) -> u32 {
+    debug_assert!(record <= RECORD);
+    (1 + level % CYCLE) << RECORD_BITS | record
+}
+
+/// What a slot holds.
+#[derive(Clone, Copy)]
+pub(super) struct Content(u32);
+
+impl Content {
+    /// The record, of an entry or a claim; `None` of an empty slot.
+    pub(super) fn record(self) -> Option<u32> {
+        (self.0 > RECORD).then_some(self.0 & RECORD)
+    }
+}
 
 /// Some entries, all those whose hashes end alike.
 #[repr(C, align(128))]
@@ -222,20 +257,27 @@ impl Bucket {
     }
 
     /// The record in a valid slot. Relaxed: see [`tagged`](Self::tagged). If the slot is not valid any more it may be another one, or
-    /// a number beyond the [`GREATEST`].
+    /// a small number that is none.
     #[inline(always)]
     pub(super) fn record(&self, slot: usize) -> u32 {
-        self.slots[slot].load(Ordering::Relaxed).wrapping_sub(FIRST)
+        self.slots[slot].load(Ordering::Relaxed) & RECORD
+    }
+
+    /// What is in a slot. Relaxed: as [`record`](Self::record).
+    pub(super) fn content(&self, slot: usize) -> Content {
+        Content(self.slots[slot].load(Ordering::Relaxed))
     }
 
     /// Claims a slot that is not valid.
     pub(super) fn claim(&self, control: Control, record: u32, tag: u8) -> Option<Claim<'_>> {
+        let (last, claimed) = (MOVED + control.level(), occupied(control.level(), record));
         let slot = Bits(!control.valid() & (((1u64 << SLOTS) - 1) as u32)).find(|&slot| {
             let empty = self.slots[slot].load(Ordering::Relaxed);
-            // Acquire: pairs with the release in `give_back`: our tag comes after the one of whoever had the slot.
-            empty < FIRST
+            // Acquire: pairs with the release in `give_back`: our tag comes after the one of the slot's last owner. (Of a slot
+            // that was moved, that tag came with the control word.)
+            (empty <= last || planted(Canary::EarlyClaim) && empty <= RECORD)
                 && self.slots[slot]
-                    .compare_exchange(empty, record + FIRST, Ordering::Acquire, Ordering::Relaxed)
+                    .compare_exchange(empty, claimed, Ordering::Acquire, Ordering::Relaxed)
                     .is_ok()
         })?;
         self.set_tag(slot, tag);
@@ -263,11 +305,18 @@ impl Bucket {
         self.slots[slot].store(empty, Ordering::Release);
     }
 
+    /// Empties a slot of a frozen bucket, whose content the split to `level` moves; or helps with it. The new bucket is born.
+    pub(super) fn vacate(&self, slot: usize, content: Content, level: u32) {
+        // Release: pairs with the acquire fence in `Table::split`: a helper that sees the slot moved sees the new bucket born.
+        // Failed: another helper was faster.
+        let _ = self.slots[slot].compare_exchange(content.0, MOVED + level, Ordering::Release, Ordering::Relaxed);
+    }
+
     /// Fills a bucket that nobody has filled yet, with records and their tags; or helps with it. All who do that must do it alike.
     pub(super) fn bear(&self, level: u32, entries: &[(u32, u8)]) {
         for (slot, &(record, _)) in entries.iter().enumerate() {
             // Relaxed, like the tags: whoever loses has seen the value, and publishes it with the control word.
-            let _ = self.slots[slot].compare_exchange(VIRGIN, record + FIRST, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.slots[slot].compare_exchange(VIRGIN, occupied(level, record), Ordering::Relaxed, Ordering::Relaxed);
         }
         for (word, entries) in self.tags.iter().zip(entries.chunks(TAGS)) {
             let tags = entries.iter().rev().fold(0, |tags, &(_, tag)| tags << 8 | u64::from(tag));
@@ -276,11 +325,11 @@ impl Bucket {
         self.swap(Control::UNBORN, Control::born(level, entries.len()));
     }
 
-    /// Whether each slot of a bucket that nobody uses is valid or empty; for tests.
+    /// Whether each slot of a bucket that nobody uses is either valid or empty; for tests.
     #[cfg(any(test, fuzzing))]
     pub(super) fn claims_nothing(&self) -> bool {
         let valid = self.control().valid();
-        (0..SLOTS).all(|slot| valid >> slot & 1 == 1 || self.record(slot) > GREATEST)
+        (0..SLOTS).all(|slot| (valid >> slot & 1 == 1) == self.content(slot).record().is_some())
     }
 }
 

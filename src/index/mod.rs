@@ -14,6 +14,8 @@
 
 mod bucket;
 mod hash;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod held;
 #[cfg(loom)]
 mod model;
 #[cfg(all(test, loom))]

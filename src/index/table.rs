@@ -7,7 +7,8 @@
 //! ```text
 //!  1 freeze the bucket: its control word says so, and no CAS of who knew it before succeeds
 //!  2 fill the new bucket with what moves, slot by slot; declare it born        (all helpers do the same, the first counts)
-//!  3 unfreeze the bucket at the next level, without what has moved             (the first counts, and gives the slots back)
+//!  3 empty the slots of what moves                                             (likewise)
+//!  4 unfreeze the bucket at the next level, without what has moved             (the first counts)
 //! ```
 //!
 //! No operation works with a bucket that has not got to the table's level, so there is one place for each id at each moment.
@@ -21,7 +22,7 @@ use std::io;
 
 use crossbeam_utils::CachePadded;
 
-use super::bucket::{Bits, Bucket, Claim, Control, GREATEST, LEVELS, SLOTS};
+use super::bucket::{Bits, Bucket, Claim, Content, Control, LEVELS, SLOTS};
 use super::hash::{HashId, Universal};
 use super::{Index, Names, Refusal};
 use crate::canary::{Canary, planted};
@@ -145,10 +146,16 @@ impl<H> Table<H> {
             }
         };
         point(Point::Frozen);
+        let contents: [Content; SLOTS] = std::array::from_fn(|slot| bucket.content(slot));
         let mut entries = [(0, 0); SLOTS];
-        let (mut moved, mut count) = (0, 0);
-        let records = frozen.slots().map(|slot| (slot, bucket.record(slot)));
-        for (slot, record) in records.take_while(|(_, record)| *record <= GREATEST) {
+        let (mut moved, mut count, mut born) = (0, 0, false);
+        for slot in frozen.slots() {
+            let Some(record) = contents[slot].record() else {
+                // Emptied by another helper, which has seen the new bucket born.
+                born = true;
+                moved |= 1 << slot;
+                continue;
+            };
             let identity = names.identity(record);
             if identity.hash() >> (level - 1) & 1 == 1 {
                 moved |= 1 << slot;
@@ -157,17 +164,23 @@ impl<H> Table<H> {
             }
         }
         // While the bucket is frozen nothing of it goes. If it is not any more, others have done all this, and what was read may
-        // be of other times. Acquire: who has read such, or a slot that was given back, sees it.
+        // be of other times. Acquire: who has read such, or a slot that was given back, sees it. A helper that has read a slot
+        // emptied by another one sees the new bucket born.
         fence(Ordering::Acquire);
         if !bucket.is_still(frozen) && !planted(Canary::LateHelper) {
             return;
         }
         point(Point::Splitting);
-        self.bucket(number | 1 << (level - 1)).bear(level, &entries[..count]);
-        point(Point::Born);
-        if bucket.swap(frozen, frozen.split(level, moved)) {
-            Bits::of(moved).for_each(|slot| bucket.give_back(slot));
+        if !born {
+            self.bucket(number | 1 << (level - 1)).bear(level, &entries[..count]);
         }
+        point(Point::Born);
+        for slot in Bits::of(moved) {
+            bucket.vacate(slot, contents[slot], level);
+            point(Point::Vacated);
+        }
+        bucket.swap(frozen, frozen.split(level, moved));
+        point(Point::Split);
     }
 
     /// Makes the table grow, if nobody else did.
@@ -231,11 +244,13 @@ impl<H> Table<H> {
             let (bucket, control, level) = self.settled(names, hash.into());
             let mut entries = [None; SLOTS];
             for slot in control.slots() {
-                let record = bucket.record(slot);
+                let record = bucket.content(slot).record();
                 point(Point::Comparing);
                 // Nothing is there, or it has none any more, if the entry has gone meanwhile.
-                let generation = if record > GREATEST { 0 } else { names.generation(record) };
-                entries[slot] = (generation != 0).then(|| Handle::new(record, generation));
+                entries[slot] = record.and_then(|record| {
+                    let generation = names.generation(record);
+                    (generation != 0).then(|| Handle::new(record, generation))
+                });
             }
             // Acquire: see `look`.
             fence(Ordering::Acquire);
@@ -289,8 +304,7 @@ impl<H> Table<H> {
             assert!(bucket.claims_nothing(), "a slot of bucket {number} was not given back");
             assert!(!bucket.control().is_frozen(), "the split of bucket {number} was not finished");
             for slot in bucket.control().slots() {
-                let record = bucket.record(slot);
-                assert!(record <= GREATEST, "a valid slot has a record");
+                let record = bucket.content(slot).record().expect("a valid slot has a record");
                 assert!(records.insert(record), "record {record} is entered twice");
                 let hash = names.identity(record).hash();
                 assert!((0..=self.level()).any(|level| super::table::number(hash, level) == number));
@@ -343,6 +357,7 @@ impl<H: HashId> Index for Table<H> {
             {
                 return Err(Refusal::Known(found.handle()));
             }
+            point(Point::Claiming);
             let Some(slot) = Self::claim(&mut claim, bucket, control, new.index(), key.identity.tag()) else {
                 if control.is_crowded() {
                     self.grow(level)?;
