@@ -58,6 +58,16 @@ pub(crate) enum Canary {
     SparesNobody,
     /// Silence expects announces of hosts that announce less often than the one that is due.
     SlowWitnesses,
+    /// The fleet's longest gap is taken for nothing.
+    ForgottenGaps,
+    /// Silence knows the second rule only.
+    LearnsNothing,
+    /// The first rule is applied before a full window was seen.
+    HastyLearner,
+    /// A silence, or the observer's absence, is learned as a gap of the fleet.
+    LearnsSilence,
+    /// The second rule asks for a quarter of the interval, whatever the grace.
+    LateSilence,
     /// All leaves pass.
     NoBrake,
     /// The brake's bucket is not refilled.

@@ -35,8 +35,30 @@ use counter::Counter;
 /// that.
 const MARGIN_NS_MAX: u64 = 50 * TICK_NS;
 
-/// A second, in which it suffices to be heard once, is 1,024 ticks.
-const SECOND_LOG2: u32 = 10;
+/// A granule, in which it suffices to be heard once, as a power of two of ticks: at most an eighth of the shortest grace that
+/// a host can have, between 16 ms and 1,024 ms.
+fn granule_log2(config: &Config) -> u32 {
+    let shortest_grace = ticks_ceil(config.grace.min(config.min_interval));
+    (shortest_grace / 8).clamp(16, 1024).ilog2()
+}
+
+/// The length of a granule of hearing.
+pub(crate) fn granule(config: &Config) -> Tick {
+    1 << granule_log2(config)
+}
+
+/// Bits of the published gap that hold its start; the others hold its length in granules.
+const START_BITS: u32 = 39;
+const _: () = assert!(LAST_TICK < 1 << START_BITS);
+
+/// A time in which no announcer was heard, between two hearings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// The end of the granule of the earlier hearing.
+    pub(crate) start: Tick,
+    /// Whole granules, rounded up.
+    pub(crate) length: Tick,
+}
 
 /// Time stands still after this: a word holds no later announce.
 const END_NS: u64 = (LAST_TICK - EPOCH) * TICK_NS;
@@ -54,12 +76,14 @@ struct Published {
     /// What makes a stamp of a reading, once it is divided by the length of a tick: the three of them, the epoch and the
     /// rounding in one number, which may wrap. One load instead of four, and a sum instead of several.
     shift_ns: AtomicU64,
-    /// A stamp before this one is plain: it is within the horizon, somebody has been heard in its second, and the wheel is
+    /// A stamp before this one is plain: it is within the horizon, somebody has been heard in its granule, and the wheel is
     /// open. One comparison instead of three. Announcers move it forward ([`Clock::hear`]); 0 for ever once closed.
     plain_until: AtomicU64,
     closed: AtomicBool,
-    /// The last second (of 1,024 ticks) in which an announcer was heard; written about once a second.
+    /// The last granule in which an announcer was heard; written once a granule.
     heard: StatU64,
+    /// The longest [`Gap`] since the observer took the last one; 0: none.
+    gap: StatU64,
     /// The clock's reading, since open, at the last look that raised `away`, and by how much that did: what an instant before
     /// that look was in wheel time. For the Go package.
     raised_ns: AtomicU64,
@@ -71,6 +95,8 @@ struct Published {
 pub(crate) struct Clock {
     published: Published,
     kind: ClockKind,
+    /// See [`granule_log2`].
+    granule_log2: u32,
     /// What announcers read; `None` for the manual clock. With the counter, where that does not tell.
     source: Option<os::Source>,
     /// Stamps are made of the processor's counter.
@@ -96,19 +122,23 @@ impl Clock {
         };
         // Nobody has looked yet; without watchdog that does not matter.
         let horizon = if config.watchdog.is_zero() { LAST_TICK } else { EPOCH };
+        let granule_log2 = granule_log2(config);
+        let granule = EPOCH >> granule_log2;
         Clock {
             published: Published {
                 away_ns: AtomicU64::new(0),
                 horizon: AtomicU64::new(horizon),
                 margin_ns: AtomicU64::new(margin_ns),
                 shift_ns: AtomicU64::new(shift_ns(margin_ns, base_ns, 0)),
-                plain_until: AtomicU64::new(plain_until(horizon, EPOCH >> SECOND_LOG2)),
+                plain_until: AtomicU64::new(((granule + 1) << granule_log2).min(horizon)),
                 closed: AtomicBool::new(false),
-                heard: StatU64::new(EPOCH >> SECOND_LOG2),
+                heard: StatU64::new(granule),
+                gap: StatU64::new(0),
                 raised_ns: AtomicU64::new(0),
                 raised_by_ns: AtomicU64::new(0),
             },
             kind,
+            granule_log2,
             source: match kind {
                 ClockKind::Manual => None,
                 ClockKind::Precise | ClockKind::Counter => Some(os::PRECISE),
@@ -181,20 +211,21 @@ impl Clock {
         self.base_ns
     }
 
-    /// Notes that somebody was heard at `stamp`, and that stamps of the same second are plain from now on.
+    /// Notes that a host was heard at `stamp`, and that stamps of the same granule are plain from now on.
     pub(crate) fn hear(&self, stamp: Tick) {
-        let second = stamp >> SECOND_LOG2;
-        // Relaxed: it orders nothing. Silence is judged by quarters of intervals; a second seen late is made up for by the
-        // announcers that follow.
-        if self.published.heard.load(Ordering::Relaxed) < second {
-            self.published.heard.fetch_max(second, Ordering::Relaxed);
+        let granule = stamp >> self.granule_log2;
+        // Relaxed, all of them: they order nothing. A hearing or a gap that the observer sees late is one that it sees at its
+        // next look, and a gap says when it began.
+        if self.published.heard.load(Ordering::Relaxed) < granule {
+            let before = self.published.heard.fetch_max(granule, Ordering::Relaxed);
+            self.note_gap((before + 1) << self.granule_log2, stamp);
         }
         // Relaxed: the exchange below checks it.
         let before = self.published.plain_until.load(Ordering::Relaxed);
         // Acquire: as in `stamp`.
-        let until = plain_until(self.published.horizon.load(Ordering::Acquire), second);
+        let until = self.plain_until(self.published.horizon.load(Ordering::Acquire), granule);
         if self.counts && self.counter.is_due(stamp, until) {
-            self.calibrate(second);
+            self.calibrate(granule);
         }
         if before != 0 && before < until {
             // Release: pairs with the acquire in `plain_stamp`. Failed: another announcer was faster, or the wheel is closed.
@@ -202,27 +233,52 @@ impl Clock {
         }
     }
 
-    /// Lets stamps of this second be made of the counter for the next while.
+    /// Publishes the time from `start` to a hearing at `stamp`, if it is the longest since the observer looked.
+    fn note_gap(&self, start: Tick, stamp: Tick) {
+        let granules = stamp.saturating_sub(start).div_ceil(1 << self.granule_log2);
+        if granules > 1 {
+            let most = (1 << (u64::BITS - START_BITS)) - 1;
+            self.published.gap.fetch_max(granules.min(most) << START_BITS | start, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the longest gap since the last call. The observer's.
+    pub(crate) fn take_gap(&self) -> Option<Gap> {
+        // Relaxed: see `hear`.
+        if self.published.gap.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let gap = self.published.gap.swap(0, Ordering::Relaxed);
+        let start = gap & ((1 << START_BITS) - 1);
+        Some(Gap { start, length: gap >> START_BITS << self.granule_log2 })
+    }
+
+    /// See [`Published::plain_until`]; `granule` is one in which an announcer was heard.
+    fn plain_until(&self, horizon: Tick, granule: u64) -> Tick {
+        ((granule + 1) << self.granule_log2).min(horizon)
+    }
+
+    /// Lets stamps of this granule be made of the counter for the next while.
     #[cold]
     #[inline(never)]
-    fn calibrate(&self, second: u64) {
+    fn calibrate(&self, granule: u64) {
         let terms = || {
             // Acquire: as in `reading`.
             let shift_ns = || self.published.shift_ns.load(Ordering::Acquire);
             let early_ns = planted(Canary::LateBound).then(shift_ns);
             point(Point::Bounded);
             // Acquire: as in `stamp`, and before the shift, so that a bound never goes with a shift from before its horizon.
-            let until = plain_until(self.published.horizon.load(Ordering::Acquire), second);
+            let until = self.plain_until(self.published.horizon.load(Ordering::Acquire), granule);
             point(Point::Bounded);
             (until, early_ns.unwrap_or_else(shift_ns))
         };
         self.counter.calibrate(terms, os::reading);
     }
 
-    /// Up to when somebody may have been heard: the end of the last second in which somebody was.
+    /// Up to when an announcer may have been heard: the end of the last granule in which one was.
     pub(crate) fn heard_until(&self) -> Tick {
         // Relaxed: see `hear`.
-        (self.published.heard.load(Ordering::Relaxed) + 1) << SECOND_LOG2
+        (self.published.heard.load(Ordering::Relaxed) + 1) << self.granule_log2
     }
 
     /// Publishes what `away` and the margin are now. The thread's; it alone changes them.
@@ -311,11 +367,6 @@ impl Clock {
         self.published.plain_until.store(0, Ordering::Relaxed);
         self.counter.close();
     }
-}
-
-/// See [`Published::plain_until`]; `second` is one in which somebody was heard.
-fn plain_until(horizon: Tick, second: u64) -> Tick {
-    ((second + 1) << SECOND_LOG2).min(horizon)
 }
 
 /// See [`Published::shift_ns`]. A reading lies before the opening by less than the epoch is long.

@@ -10,4 +10,4 @@ mod brake;
 mod silence;
 
 pub(crate) use brake::Bucket;
-pub(crate) use silence::{Rates, Silence};
+pub(crate) use silence::{Due, Quiet, Rates, Silence};

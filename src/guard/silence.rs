@@ -1,43 +1,59 @@
-//! Silence: when nobody at all is heard, it is not all the hosts that died.
+//! Silence: when no host at all is heard, it is not all the hosts that died.
 //!
-//! When a leave is due and nobody was heard for 1.25 x that host's effective interval, in which 20 (configurable) or more
-//! announces were due, we are the ones cut off: nobody leaves while it lasts, at most one host TTL. It ends when somebody is
-//! heard. After it ended at tick S, a host last heard before S is not taken before S + its effective interval + grace: it
-//! has had no chance to be heard yet. It can start again once [`REARM`] visits have found hosts that were heard after S,
-//! so a silence that ended by its cap does not start over.
+//! **A quiet time is suspicious when this fleet has not been quiet for so long before.** The observer learns the fleet's
+//! longest gap between two hearings, over the last two intervals of the slowest host ([`Gaps`]). Silence begins when a leave is
+//! due and the quiet time exceeds that gap by a margin: a quarter of it, at least one granule of hearing, at most half of the
+//! due host's grace. And 20 announces (configurable) must have been due in that time, by the hosts' own last announces
+//! ([`Witnesses`]): a rate would count a burst that is yet to come. So a fleet that announces in bursts does not trigger it. A
+//! fleet of many phases triggers it within seconds, before its first host is due.
+//!
+//! Until the observer has seen a full window, and where the first rule comes too late for the host that is due, a second one
+//! suffices: the quiet time is longer than that host's interval and a quarter of it, or half of its grace if that is less, and 20
+//! announces are due in 1.25 intervals by hosts of that interval or a shorter one. Each of those announces at least once in an
+//! interval, whatever its phase, so a healthy fleet does not trigger it either.
+//!
+//! While silence lasts no host leaves, at most one host TTL. It ends when a host is heard. After it ended at tick S, a host last
+//! heard before S is not taken before S + its effective interval + grace: it has had no chance to be heard yet. Silence can
+//! start again once [`REARM`] visits have found hosts that were heard after S, so one that ended by its cap does not start over.
 //!
 //! The cap bounds one silence; what bounds them all is that a host is held no longer by any number of them
 //! ([`Silence::may_hold`]). Otherwise hosts that died together in a fleet that announces in bursts would each time be the
 //! witnesses for another one: the living are heard between two of them, and are silent long enough.
 //!
-//! Which announces were due is counted by hosts of the same interval or a shorter one ([`Rates`]): each of them announces at
-//! least once in that time, whatever its phase, so a healthy fleet cannot trigger it, also when all announce in the same
-//! second. Fewer than 16 hosts of one interval cannot make 20 due announces: silence does not help them.
+//! A wrong silence costs a dead host that leaves later; a missing one costs the fleet. Where fewer than 20 announces of all hosts
+//! are due before the first host leaves, silence cannot help.
+
+use std::collections::{BinaryHeap, VecDeque};
 
 use crate::canary::{Canary, planted};
+use crate::clock::Gap;
 use crate::tick::Tick;
 
 /// Visits that must find hosts heard since, before another silence can start.
 const REARM: u32 = 20;
 
-/// Intervals are counted in buckets 1/16 of an octave wide, so hosts in one bucket differ by less than 6.3 %, well inside
-/// the quarter that silence waits beyond an interval.
+/// Intervals are counted in buckets 1/16 of an octave wide, so hosts in one bucket differ by less than 6.3 %.
 const STEPS_LOG2: u32 = 4;
 const BUCKETS: usize = 33 << STEPS_LOG2;
 
-/// Hosts by interval.
+/// Parts of an announce that rates are counted by, as a power of two.
+const RATE_LOG2: u32 = 48;
+
+/// Hosts by interval, and how often all of them announce.
 #[derive(Debug)]
 pub(crate) struct Rates {
     hosts: Box<[u64; BUCKETS]>,
+    /// Announces per tick, in parts.
+    all: u128,
 }
 
 impl Rates {
     pub(crate) fn new() -> Rates {
-        Rates { hosts: Box::new([0; BUCKETS]) }
+        Rates { hosts: Box::new([0; BUCKETS]), all: 0 }
     }
 
     /// The bucket of an effective interval.
-    pub(crate) fn bucket(interval: Tick) -> usize {
+    fn bucket(interval: Tick) -> usize {
         let interval = interval.clamp(1, u64::from(u32::MAX)) << STEPS_LOG2;
         let octave = interval.ilog2() - STEPS_LOG2;
         let step = (interval >> octave) & ((1 << STEPS_LOG2) - 1);
@@ -51,13 +67,19 @@ impl Rates {
         scaled.div_ceil(1 << STEPS_LOG2)
     }
 
-    /// Moves a host from one bucket to another; `None` is nowhere.
-    pub(crate) fn count(&mut self, from: Option<usize>, to: Option<usize>) {
+    fn rate(interval: Tick) -> u128 {
+        (1 << RATE_LOG2) / u128::from(interval.max(1))
+    }
+
+    /// Counts a host by another effective interval than before; `None`: not at all.
+    pub(crate) fn count(&mut self, from: Option<Tick>, to: Option<Tick>) {
         if let Some(from) = from {
-            self.hosts[from] -= 1;
+            self.hosts[Self::bucket(from)] -= 1;
+            self.all -= Self::rate(from);
         }
         if let Some(to) = to {
-            self.hosts[to] += 1;
+            self.hosts[Self::bucket(to)] += 1;
+            self.all += Self::rate(to);
         }
     }
 
@@ -67,27 +89,155 @@ impl Rates {
         self.hosts.iter().sum()
     }
 
-    /// Announces due within 1.25 x `interval` of hosts with that interval or a shorter one.
-    fn due(&self, interval: Tick) -> u64 {
-        let window = interval + interval / 4;
+    fn is_empty(&self) -> bool {
+        self.all == 0
+    }
+
+    /// The interval of the slowest host, rounded up to the next bucket's; 0 without hosts.
+    fn slowest(&self) -> Tick {
+        self.hosts.iter().rposition(|hosts| *hosts > 0).map_or(0, |bucket| Self::shortest(bucket + 1))
+    }
+
+    /// Announces of all hosts that are due in a time, on average.
+    fn due(&self, time: Tick) -> u64 {
+        u64::try_from((self.all * u128::from(time) + (1 << (RATE_LOG2 - 1))) >> RATE_LOG2).unwrap_or(u64::MAX)
+    }
+
+    /// Announces due within 1.25 x `interval` by hosts with that interval or a shorter one.
+    fn due_by(&self, interval: Tick) -> u64 {
+        let time = interval + interval / 4;
         let upto = if planted(Canary::SlowWitnesses) { BUCKETS - 1 } else { Self::bucket(interval) };
         let buckets = self.hosts[..=upto].iter().enumerate().filter(|(_, hosts)| **hosts > 0);
         let due = buckets.map(|(bucket, hosts)| {
             // Of the host's own bucket every interval counts as the host's own.
             let each = if bucket == upto { interval } else { Self::shortest(bucket) };
-            u128::from(*hosts) * u128::from(window) / u128::from(each)
+            u128::from(*hosts) * u128::from(time) / u128::from(each)
         });
         u64::try_from(due.sum::<u128>()).unwrap_or(u64::MAX)
     }
 }
 
-/// Whether we are cut off.
+/// The longest gaps between two hearings, by when they ended: a queue whose lengths decrease. When it is full, a new gap counts
+/// as one of the last one's length, which errs on the long side.
+#[derive(Debug)]
+struct Gaps {
+    ends: VecDeque<(Tick, Tick)>,
+}
+
+impl Gaps {
+    const KEPT: usize = 32;
+
+    fn new() -> Gaps {
+        Gaps { ends: VecDeque::with_capacity(Self::KEPT) }
+    }
+
+    fn push(&mut self, end: Tick, length: Tick) {
+        while self.ends.back().is_some_and(|(_, shorter)| *shorter <= length) {
+            self.ends.pop_back();
+        }
+        if self.ends.len() < Self::KEPT {
+            self.ends.push_back((end, length));
+        } else if let Some(last) = self.ends.back_mut() {
+            last.0 = end;
+        }
+    }
+
+    /// Forgets gaps that ended before `since`.
+    fn forget(&mut self, since: Tick) {
+        while self.ends.front().is_some_and(|(end, _)| *end < since) {
+            self.ends.pop_front();
+        }
+    }
+
+    /// The longest gap that ended at `since` or later.
+    fn longest(&self, since: Tick) -> Tick {
+        self.ends.iter().find(|(end, _)| *end >= since).map_or(0, |(_, length)| *length)
+    }
+}
+
+/// The first announces that were due in a quiet time, by the hosts' own last announces.
+#[derive(Debug)]
+pub(crate) struct Witnesses {
+    /// When the quiet time began.
+    since: Tick,
+    /// They matter if they are complete by then.
+    by: Tick,
+    expected: usize,
+    /// The earliest ones, as many as are expected.
+    due: BinaryHeap<Tick>,
+}
+
+impl Witnesses {
+    fn new(expected: u32) -> Witnesses {
+        let expected = expected as usize;
+        Witnesses { since: 0, by: 0, expected, due: BinaryHeap::with_capacity(expected.min(1024) + 1) }
+    }
+
+    /// Adds the announces that a living host owes since the quiet time began. A host that was overdue before that owes none.
+    pub(crate) fn add(&mut self, last: Tick, interval: Tick) {
+        let mut due = last + interval.max(1);
+        if due < self.since {
+            return;
+        }
+        while self.due.len() < self.expected || self.due.peek().is_some_and(|latest| due < *latest) {
+            self.due.push(due);
+            if self.due.len() > self.expected {
+                self.due.pop();
+            }
+            due += interval.max(1);
+        }
+    }
+
+    /// Whether as many as are expected were due in time. More hosts change nothing then.
+    pub(crate) fn suffice(&self) -> bool {
+        self.complete_at().is_some_and(|at| at <= self.by)
+    }
+
+    /// When the last of those that are expected is due; `None` if there are too few.
+    fn complete_at(&self) -> Option<Tick> {
+        self.due.peek().copied().filter(|_| self.due.len() == self.expected)
+    }
+}
+
+/// What the quiet time says before a host is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quiet {
+    /// Silence lasts.
+    Silent,
+    /// It is no longer than usual.
+    Usual,
+    /// It is longer than usual: ask the hosts ([`Silence::witnesses`]).
+    Unusual,
+}
+
+/// A host that is due to leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    /// Its effective interval.
+    pub(crate) interval: Tick,
+    /// Its effective grace.
+    pub(crate) grace: Tick,
+    /// The tick at which it was due.
+    pub(crate) at: Tick,
+}
+
+/// Whether the scheduler is cut off.
 #[derive(Debug)]
 pub(crate) struct Silence {
     /// Announces that must have been due; 0 switches the guard off.
     expected: u64,
     /// The longest silence: one host TTL.
     cap: Tick,
+    /// The granule of hearing.
+    granule: Tick,
+    gaps: Gaps,
+    /// Since when gaps are learned; `None` while no host is counted.
+    learns_since: Option<Tick>,
+    /// A gap that began before this is not the fleet's: the observer was away, or silence lasted.
+    learns_from: Tick,
+    witnesses: Witnesses,
+    /// The quiet time that the witnesses were asked about, by its beginning, and when they are complete.
+    asked: Option<(Tick, Tick)>,
     /// Since when it lasts.
     since: Option<Tick>,
     /// When the last one ended.
@@ -100,12 +250,25 @@ pub(crate) struct Silence {
 }
 
 impl Silence {
-    pub(crate) fn new(expected: u32, cap: Tick) -> Silence {
-        let expected = u64::from(expected);
-        Silence { expected, cap, since: None, ended: None, heard_since: REARM, lasted: 0, starts: 0 }
+    pub(crate) fn new(expected: u32, cap: Tick, granule: Tick) -> Silence {
+        Silence {
+            expected: u64::from(expected),
+            cap,
+            granule,
+            gaps: Gaps::new(),
+            learns_since: None,
+            learns_from: 0,
+            witnesses: Witnesses::new(expected),
+            asked: None,
+            since: None,
+            ended: None,
+            heard_since: REARM,
+            lasted: 0,
+            starts: 0,
+        }
     }
 
-    /// Notes the time and up to when somebody was heard: ends a silence that is over.
+    /// Notes the time and up to when a host was heard: ends a silence that is over.
     pub(crate) fn look(&mut self, now: Tick, heard: Tick) {
         let Some(since) = self.since else { return };
         let by_cap = since + self.cap;
@@ -121,6 +284,27 @@ impl Silence {
         self.ended = Some(ended);
         self.heard_since = 0;
         self.lasted += ended - since;
+        self.learns_from = self.learns_from.max(ended);
+    }
+
+    /// The observer was away until `now`: the gap of that time is its own.
+    pub(crate) fn was_away(&mut self, now: Tick) {
+        self.learns_from = self.learns_from.max(now);
+    }
+
+    /// Learns the longest gap between two hearings since the look before. Call after [`look`](Self::look).
+    pub(crate) fn learn(&mut self, now: Tick, gap: Option<Gap>, rates: &Rates) {
+        if rates.is_empty() {
+            self.learns_since = None;
+            return;
+        }
+        let since = *self.learns_since.get_or_insert(now);
+        let Some(Gap { start, length }) = gap else { return };
+        let own = start < self.learns_from.max(since) && !planted(Canary::LearnsSilence);
+        if !own && rates.due(length) >= self.expected {
+            self.gaps.forget(now.saturating_sub(self.cap));
+            self.gaps.push(start + length, length);
+        }
     }
 
     /// A visit found a host last heard at `last`.
@@ -130,22 +314,76 @@ impl Silence {
         }
     }
 
-    /// Asks for a due host with this effective interval: starts a silence if this is one. Returns whether one lasts.
-    pub(crate) fn holds(&mut self, now: Tick, heard: Tick, interval: Tick, rates: &Rates) -> bool {
+    /// Judges the quiet time for a due host: starts a silence if this is one.
+    pub(crate) fn ask(&mut self, now: Tick, heard: Tick, due: Due, rates: &Rates) -> Quiet {
         if self.since.is_some() {
-            return true;
+            return Quiet::Silent;
+        }
+        if self.expected == 0 || self.heard_since < REARM || planted(Canary::DeafToSilence) {
+            return Quiet::Usual;
         }
         let quiet = now.saturating_sub(heard);
-        let starts = self.expected > 0
-            && !planted(Canary::DeafToSilence)
-            && self.heard_since >= REARM
-            && quiet > interval + interval / 4
-            && rates.due(interval) >= self.expected;
-        if starts {
-            self.since = Some(now);
-            self.starts += 1;
+        if self.is_late(quiet, due, rates) {
+            return self.start(now);
         }
-        starts
+        if !self.is_new(now, quiet, due, rates) {
+            return Quiet::Usual;
+        }
+        match self.asked {
+            Some((asked, complete_at)) if asked == heard => self.weigh(now, due, complete_at),
+            _ => Quiet::Unusual,
+        }
+    }
+
+    /// When the witnesses must be complete: now, and before the host was due. (A small fleet whose dead wait for the brake owes
+    /// more and more announces.)
+    fn complete_by(now: Tick, due: Due) -> Tick {
+        (now - 1).min(due.at)
+    }
+
+    fn weigh(&mut self, now: Tick, due: Due, complete_at: Tick) -> Quiet {
+        if complete_at <= Self::complete_by(now, due) { self.start(now) } else { Quiet::Usual }
+    }
+
+    fn start(&mut self, now: Tick) -> Quiet {
+        self.since = Some(now);
+        self.starts += 1;
+        Quiet::Silent
+    }
+
+    /// The empty list of witnesses, to which the caller adds all living hosts, or enough of them. For [`Quiet::Unusual`].
+    pub(crate) fn witnesses(&mut self, now: Tick, heard: Tick, due: Due) -> &mut Witnesses {
+        self.witnesses.due.clear();
+        self.witnesses.since = heard.saturating_sub(self.granule);
+        self.witnesses.by = Self::complete_by(now, due);
+        &mut self.witnesses
+    }
+
+    /// All witnesses were added: starts a silence if they say so. What they say holds until a host is heard.
+    pub(crate) fn judge(&mut self, now: Tick, heard: Tick, due: Due) -> Quiet {
+        let complete_at = self.witnesses.complete_at().unwrap_or(Tick::MAX);
+        self.asked = Some((heard, complete_at));
+        self.weigh(now, due, complete_at)
+    }
+
+    /// Whether the fleet has not been quiet for so long before.
+    fn is_new(&self, now: Tick, quiet: Tick, due: Due, rates: &Rates) -> bool {
+        let window = (2 * rates.slowest()).min(self.cap);
+        let seen = self.learns_since.is_some_and(|since| since + window <= now) || planted(Canary::HastyLearner);
+        if !seen || planted(Canary::LearnsNothing) {
+            return false;
+        }
+        let longest = if planted(Canary::ForgottenGaps) { 0 } else { self.gaps.longest(now.saturating_sub(window)) };
+        let margin = (longest / 4).clamp(self.granule, (due.grace / 2).max(self.granule));
+        // A rate is an average: half of what is expected will do.
+        quiet > longest + margin && rates.due(quiet) >= self.expected / 2
+    }
+
+    /// Whether hosts like the one that is due have had to announce, and none has.
+    fn is_late(&self, quiet: Tick, due: Due, rates: &Rates) -> bool {
+        let grace = if planted(Canary::LateSilence) { Tick::MAX } else { due.grace / 2 };
+        let margin = (due.interval / 4).min(grace.max(self.granule));
+        quiet > due.interval + margin && rates.due_by(due.interval) >= self.expected
     }
 
     /// The earliest tick at which a host last heard at `last` may be taken after a silence.
@@ -187,15 +425,46 @@ mod tests {
     use super::*;
 
     const HOUR: Tick = 3_600_000;
+    const GRANULE: Tick = 64;
 
     fn fleet(hosts: &[(u64, Tick)]) -> Rates {
         let mut rates = Rates::new();
         for (count, interval) in hosts {
-            for _ in 0..*count {
-                rates.count(None, Some(Rates::bucket(*interval)));
-            }
+            (0..*count).for_each(|_| rates.count(None, Some(*interval)));
         }
         rates
+    }
+
+    /// A host of this interval is due, with the default grace.
+    fn due(interval: Tick) -> Due {
+        Due { interval, grace: interval.min(15_000), at: Tick::MAX }
+    }
+
+    impl Silence {
+        /// As the observer asks, of a fleet each of whose hosts was heard in the interval before `heard`, evenly.
+        fn holds(&mut self, now: Tick, heard: Tick, due: Due, rates: &Rates) -> bool {
+            let quiet = match self.ask(now, heard, due, rates) {
+                Quiet::Unusual => {
+                    let witnesses = self.witnesses(now, heard, due);
+                    for (bucket, hosts) in rates.hosts.iter().enumerate() {
+                        let interval = Rates::shortest(bucket);
+                        (1..=*hosts)
+                            .for_each(|n| witnesses.add(heard - interval * n / hosts + interval / hosts, interval));
+                    }
+                    self.judge(now, heard, due)
+                }
+                quiet => quiet,
+            };
+            quiet == Quiet::Silent
+        }
+    }
+
+    /// Has seen the fleet for two hours up to `now`, with gaps of `gap` in it.
+    fn learned(now: Tick, gap: Tick, rates: &Rates) -> Silence {
+        let mut silence = Silence::new(20, HOUR, GRANULE);
+        silence.learn(now - 2 * HOUR, None, rates);
+        silence.learn(now, Some(Gap { start: now - gap, length: gap }), rates);
+        silence
     }
 
     #[test]
@@ -214,29 +483,117 @@ mod tests {
     }
 
     #[test]
-    fn it_starts_when_twenty_announces_were_due_and_nobody_was_heard() {
-        let rates = fleet(&[(16, 10_000)]);
-        let mut silence = Silence::new(20, HOUR);
-        assert!(!silence.holds(112_500, 100_000, 10_000, &rates), "not yet 1.25 intervals");
-        assert!(silence.holds(112_501, 100_000, 10_000, &rates));
-        let mut few = Silence::new(20, HOUR);
-        assert!(!few.holds(200_000, 100_000, 10_000, &fleet(&[(15, 10_000)])), "15 hosts are too few to tell");
+    fn rates_come_and_go_with_their_hosts() {
+        let mut rates = fleet(&[(100, 300_000), (3, 1000), (1, 24 * 86_400_000)]);
+        assert_eq!(rates.due(60_000), 20 + 180);
+        assert!((24 * 86_400_000..24 * 91_800_000).contains(&rates.slowest()));
+        rates.count(Some(24 * 86_400_000), None);
+        (0..3).for_each(|_| rates.count(Some(1000), Some(300_000)));
+        assert_eq!((rates.due(300_000), rates.hosts()), (103, 103));
+        (0..103).for_each(|_| rates.count(Some(300_000), None));
+        assert!(rates.is_empty() && rates.slowest() == 0);
     }
 
     #[test]
-    fn slower_hosts_are_no_witnesses() {
-        // 2,000 hosts that all announce in the same second each minute, and one with 1 s that died.
+    fn the_longest_gap_is_the_longest_of_the_window() {
+        let mut gaps = Gaps::new();
+        for (end, length) in [(100, 50), (200, 30), (300, 40), (400, 10)] {
+            gaps.push(end, length);
+        }
+        assert_eq!([0, 100, 101, 300, 301, 401].map(|since| gaps.longest(since)), [50, 50, 40, 40, 10, 0]);
+        gaps.forget(101);
+        assert_eq!(gaps.longest(0), 40);
+    }
+
+    #[test]
+    fn more_gaps_than_are_kept_err_on_the_long_side() {
+        let mut gaps = Gaps::new();
+        for n in 0..1000 {
+            gaps.push(n, 10_000 - n);
+        }
+        assert_eq!(gaps.ends.len(), Gaps::KEPT);
+        for since in 0..1000 {
+            assert!(gaps.longest(since) >= 10_000 - since, "{since}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_that_is_quiet_for_longer_than_ever_is_silent_before_its_first_host_leaves() {
+        // 3.3 announces a second, from hosts of 300 s. They leave 615 s after they were heard.
+        let rates = fleet(&[(1000, 300_000)]);
+        let now = 10 * HOUR;
+        let mut silence = learned(now, 6100, &rates);
+        assert!(!silence.holds(now + 7600, now, due(300_000), &rates), "that is the gap and a quarter");
+        assert!(silence.holds(now + 7700, now, due(300_000), &rates));
+        let mut short = learned(now, 1000, &rates);
+        assert!(!short.holds(now + 5500, now, due(300_000), &rates), "fewer than 20 announces were due");
+        assert!(short.holds(now + 6100, now, due(300_000), &rates));
+    }
+
+    #[test]
+    fn a_fleet_that_announces_in_bursts_has_the_gap_of_its_bursts() {
+        // 2,000 hosts that all announce in the same second each minute, and one of 1 s that died.
         let rates = fleet(&[(2000, 60_000), (1, 1000)]);
-        let mut silence = Silence::new(20, HOUR);
-        assert!(!silence.holds(50_000, 2000, 1000, &rates));
-        assert!(silence.holds(50_000 + 75_001, 50_000, 60_000, &rates));
+        let now = 10 * HOUR;
+        let mut silence = learned(now, 59_000, &rates);
+        assert!(!silence.holds(now + 59_000, now, due(1000), &rates));
+        assert!(!silence.holds(now + 59_500, now, due(1000), &rates), "at most half of its grace more");
+        assert!(silence.holds(now + 59_501, now, due(1000), &rates));
     }
 
     #[test]
-    fn it_ends_when_somebody_is_heard_and_spares_who_could_not_be() {
+    fn gaps_of_fewer_than_twenty_announces_and_of_silences_are_not_learned() {
         let rates = fleet(&[(100, 10_000)]);
-        let mut silence = Silence::new(20, HOUR);
-        assert!(silence.holds(50_000, 20_000, 10_000, &rates));
+        let now = 10 * HOUR;
+        assert!(learned(now, 1900, &rates).holds(now + 2100, now, due(10_000), &rates));
+        let mut silence = learned(now, 2000, &rates);
+        assert!(silence.holds(now + 3000, now, due(10_000), &rates));
+        silence.look(now + 100_000, now + 100_000);
+        silence.learn(now + 100_000, Some(Gap { start: now, length: 99_936 }), &rates);
+        assert_eq!(silence.gaps.longest(0), 2000);
+        silence.was_away(now + 200_000);
+        silence.learn(now + 210_000, Some(Gap { start: now + 199_000, length: 5000 }), &rates);
+        assert_eq!(silence.gaps.longest(0), 2000);
+    }
+
+    #[test]
+    fn until_a_window_was_seen_an_interval_and_a_quarter_is_quiet() {
+        let rates = fleet(&[(16, 10_000)]);
+        let mut silence = Silence::new(20, HOUR, GRANULE);
+        silence.learn(99_000, None, &rates);
+        assert!(!silence.holds(112_500, 100_000, due(10_000), &rates), "not yet 1.25 intervals");
+        assert!(silence.holds(112_501, 100_000, due(10_000), &rates));
+        let few = fleet(&[(15, 10_000)]);
+        assert!(!Silence::new(20, HOUR, GRANULE).holds(112_900, 100_000, due(10_000), &few), "too few to tell");
+    }
+
+    #[test]
+    fn an_interval_and_half_of_the_grace_is_quiet_where_that_is_less() {
+        let rates = fleet(&[(100, 300_000)]);
+        let mut silence = Silence::new(20, HOUR, GRANULE);
+        assert!(!silence.holds(307_500, 0, due(300_000), &rates));
+        assert!(silence.holds(307_501, 0, due(300_000), &rates), "the first leave is due after 315 s");
+    }
+
+    #[test]
+    fn slower_hosts_are_no_witnesses_until_a_window_was_seen() {
+        let rates = fleet(&[(2000, 60_000), (1, 1000)]);
+        let mut silence = Silence::new(20, HOUR, GRANULE);
+        assert!(!silence.holds(50_000, 2000, due(1000), &rates));
+        assert!(silence.holds(50_000 + 75_001, 50_000, due(60_000), &rates));
+    }
+
+    /// A silence of 100 hosts of 10 s, which began at 50 s.
+    fn silent() -> (Silence, Rates) {
+        let rates = fleet(&[(100, 10_000)]);
+        let mut silence = Silence::new(20, HOUR, GRANULE);
+        assert!(silence.holds(50_000, 20_000, due(10_000), &rates));
+        (silence, rates)
+    }
+
+    #[test]
+    fn it_ends_when_a_host_is_heard_and_spares_those_that_could_not_be() {
+        let (mut silence, _) = silent();
         silence.look(60_000, 20_000);
         assert!(silence.lasts());
         silence.look(70_000, 70_500);
@@ -247,43 +604,40 @@ mod tests {
     }
 
     #[test]
-    fn its_end_is_when_somebody_was_heard_and_not_when_somebody_looked() {
-        let rates = fleet(&[(100, 10_000)]);
-        let mut heard = Silence::new(20, HOUR);
-        assert!(heard.holds(50_000, 20_000, 10_000, &rates));
+    fn its_end_is_when_a_host_was_heard_and_not_when_the_observer_looked() {
+        let (mut heard, _) = silent();
         heard.look(1_000_000, 70_000);
         assert_eq!((heard.spares_until(20_000, 10_000, 5000), heard.lasted(1_000_000)), (85_000, 20_000));
-        let mut capped = Silence::new(20, HOUR);
-        assert!(capped.holds(50_000, 20_000, 10_000, &rates));
+        let (mut capped, _) = silent();
         capped.look(10 * HOUR, 20_000);
         assert_eq!((capped.spares_until(20_000, 10_000, 5000), capped.lasted(10 * HOUR)), (65_000 + HOUR, HOUR));
     }
 
     #[test]
     fn it_ends_by_its_cap_and_starts_again_only_after_twenty_were_heard() {
-        let rates = fleet(&[(100, 10_000)]);
-        let mut silence = Silence::new(20, HOUR);
-        assert!(silence.holds(50_000, 20_000, 10_000, &rates));
+        let (mut silence, rates) = silent();
         silence.look(50_000 + HOUR - 1, 20_000);
         assert!(silence.lasts());
         silence.look(50_000 + HOUR, 20_000);
         assert!(!silence.lasts());
         let later = 50_000 + HOUR;
-        assert!(!silence.holds(later + 100_000, 20_000, 10_000, &rates));
+        assert!(!silence.holds(later + 100_000, 20_000, due(10_000), &rates));
         for _ in 0..REARM {
             silence.saw(later);
         }
-        assert!(!silence.holds(later + 100_000, 20_000, 10_000, &rates), "they were heard before it ended");
+        assert!(!silence.holds(later + 100_000, 20_000, due(10_000), &rates), "they were heard before it ended");
         for _ in 0..REARM {
             silence.saw(later + 1);
         }
-        assert!(silence.holds(later + 100_000, later + 2, 10_000, &rates));
+        assert!(silence.holds(later + 100_000, later + 2, due(10_000), &rates));
         assert_eq!(silence.starts(), 2);
     }
 
     #[test]
     fn it_can_be_switched_off() {
-        let mut silence = Silence::new(0, HOUR);
-        assert!(!silence.holds(HOUR, 0, 1000, &fleet(&[(1000, 1000)])));
+        let rates = fleet(&[(1000, 1000)]);
+        let mut silence = Silence::new(0, HOUR, GRANULE);
+        silence.learn(0, None, &rates);
+        assert!(!silence.holds(3 * HOUR, 0, due(1000), &rates));
     }
 }

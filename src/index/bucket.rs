@@ -276,9 +276,7 @@ impl Bucket {
             // Acquire: pairs with the release in `give_back`: our tag comes after the one of the slot's last owner. (Of a slot
             // that was moved, that tag came with the control word.)
             (empty <= last || planted(Canary::EarlyClaim) && empty <= RECORD)
-                && self.slots[slot]
-                    .compare_exchange(empty, claimed, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
+                && self.slots[slot].compare_exchange(empty, claimed, Ordering::Acquire, Ordering::Relaxed).is_ok()
         })?;
         self.set_tag(slot, tag);
         Some(Claim { bucket: self, slot })
@@ -316,7 +314,12 @@ impl Bucket {
     pub(super) fn bear(&self, level: u32, entries: &[(u32, u8)]) {
         for (slot, &(record, _)) in entries.iter().enumerate() {
             // Relaxed, like the tags: whoever loses has seen the value, and publishes it with the control word.
-            let _ = self.slots[slot].compare_exchange(VIRGIN, occupied(level, record), Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.slots[slot].compare_exchange(
+                VIRGIN,
+                occupied(level, record),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
         }
         for (word, entries) in self.tags.iter().zip(entries.chunks(TAGS)) {
             let tags = entries.iter().rev().fold(0, |tags, &(_, tag)| tags << 8 | u64::from(tag));

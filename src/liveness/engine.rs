@@ -6,7 +6,7 @@
 use super::Shared;
 use crate::backstop::Backstop;
 use crate::canary::{Canary, planted};
-use crate::clock::Observer;
+use crate::clock::{Observer, granule};
 use crate::config::Config;
 use crate::event::{Event, EventKind};
 use crate::guard::{Bucket, Rates, Silence};
@@ -80,7 +80,7 @@ impl Engine {
             batch_limit: config.batch,
             pushed: 0,
             brake: Bucket::new(config.brake, ticks_ceil(config.host_ttl), now),
-            silence: Silence::new(config.silence_expected, ticks_ceil(config.host_ttl)),
+            silence: Silence::new(config.silence_expected, ticks_ceil(config.host_ttl), granule(config)),
             rates: Rates::new(),
             braking_since: None,
             known: 0,
@@ -95,6 +95,7 @@ impl Engine {
         if self.observer.missed_ns() != missed {
             s.thread.missed_ns.set(self.observer.missed_ns());
             self.backstop.behind(now);
+            self.silence.was_away(now);
         }
         self.ask_guards(s, now);
         self.serve_waiting(s);
@@ -112,6 +113,7 @@ impl Engine {
     /// Brings the guards up to date.
     fn ask_guards(&mut self, s: &Shared, now: Tick) {
         self.silence.look(now, s.clock.heard_until());
+        self.silence.learn(now, s.clock.take_gap(), &self.rates);
         self.brake.look(now, s.live());
         let waiting = self.wheel.queued_len(Queue::Turn) as u64;
         // Relaxed: `Shared::release` wakes the observer after it.
@@ -145,8 +147,8 @@ impl Engine {
     /// Counts a host by another interval than before; `None`: not any more.
     #[cold]
     pub(super) fn recount(&mut self, s: &Shared, record: &Record, cadence: Option<Cadence>) {
-        let bucket = |cadence| Rates::bucket(s.terms.effective_interval(cadence));
-        self.rates.count(record.counted().map(bucket), cadence.map(bucket));
+        let interval = |cadence| s.terms.effective_interval(cadence);
+        self.rates.count(record.counted().map(interval), cadence.map(interval));
         record.set_counted(cadence);
     }
 

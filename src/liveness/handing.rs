@@ -5,6 +5,7 @@ use super::outstanding::{Entry, Next, Phase, backoff};
 use super::{Shared, lock};
 use crate::canary::{Canary, planted};
 use crate::event::{Event, EventKind, Reason, Verdict};
+use crate::guard::{Due, Quiet};
 use crate::index::Index;
 use crate::pause::{Point, point};
 use crate::record::{BORN_LATE, HELD, Handle, RESCUED, Record, State, TOLD, Word};
@@ -66,9 +67,30 @@ impl Engine {
         if !self.silence.may_hold(s.leaves_at(word), interval, grace, now) {
             return None;
         }
-        self.silence.holds(now, s.clock.heard_until(), interval, &self.rates);
+        let (heard, due) = (s.clock.heard_until(), Due { interval, grace, at: s.leaves_at(word) });
+        if self.silence.ask(now, heard, due, &self.rates) == Quiet::Unusual {
+            self.ask_witnesses(s, heard, due);
+        }
         let spared = self.silence.spares_until(word.last(), interval, grace);
         (spared > now && !self.silence.lasts()).then_some(spared)
+    }
+
+    /// Asks the living hosts which announces were due since one was `heard`. O(records), once in a quiet time that is longer than
+    /// any before, and less where enough were due.
+    #[cold]
+    fn ask_witnesses(&mut self, s: &Shared, heard: Tick, due: Due) {
+        let now = self.observer.tick();
+        let witnesses = self.silence.witnesses(now, heard, due);
+        for index in 0..s.slab.used() {
+            let word = s.slab.record(index).word();
+            if word.is_alive() {
+                witnesses.add(word.last(), s.terms.effective_interval(word.cadence()));
+                if witnesses.suffice() {
+                    break;
+                }
+            }
+        }
+        self.silence.judge(now, heard, due);
     }
 
     /// Gives a leave to the consumer; a drained one is outstanding until it is settled.

@@ -15,6 +15,8 @@ use crate::{Clock, Config, Event, EventKind, Outcome, Verdict};
 pub(super) struct Host {
     /// How often it announces.
     pub(super) period_ms: u64,
+    /// The interval that it announces: usually the same.
+    pub(super) announced_ms: u64,
     /// It announces no interval, and has the host TTL.
     pub(super) nameless: bool,
     pub(super) dead: bool,
@@ -45,11 +47,17 @@ pub(super) struct Crowd {
     /// The observer is late at each look by up to so much.
     pub(super) late_ms: u64,
     pub(super) jitter_ms: u64,
+    /// Each announce is up to so many thousandths of its interval late, besides.
+    pub(super) jitter_permille: u64,
+    /// So many thousandths of the announces are lost.
+    pub(super) lost_permille: u64,
     rng: Rng,
     /// Taken by the next leave callback, which lasts so long.
     pub(super) stall_ms: Arc<AtomicU64>,
     pub(super) told: Vec<Told>,
     pub(super) recovered: u64,
+    /// Announces that were heard.
+    pub(super) heard: u64,
 }
 
 /// The settings that crowds begin with: all guards as they are by default.
@@ -78,10 +86,13 @@ impl Crowd {
             look_ms: Some(0),
             late_ms: 0,
             jitter_ms: 0,
+            jitter_permille: 0,
+            lost_permille: 0,
             rng: Rng::new(4711),
             stall_ms,
             told: Vec::new(),
             recovered: 0,
+            heard: 0,
         }
     }
 
@@ -89,7 +100,15 @@ impl Crowd {
     pub(super) fn add(&mut self, period_ms: u64, phase_ms: u64) -> usize {
         let number = self.hosts.len();
         let (heard_ms, next_ms) = (self.now_ms, self.now_ms + phase_ms);
-        self.hosts.push(Host { period_ms, nameless: false, dead: false, cut: false, heard_ms, next_ms });
+        self.hosts.push(Host {
+            period_ms,
+            announced_ms: period_ms,
+            nameless: false,
+            dead: false,
+            cut: false,
+            heard_ms,
+            next_ms,
+        });
         self.agenda.push(Reverse((next_ms, number)));
         number
     }
@@ -110,6 +129,17 @@ impl Crowd {
             (2 * Duration::from_millis(period_ms), Duration::from_millis(period_ms))
         };
         (ttl + self.config.grace.min(interval)).as_millis() as u64
+    }
+
+    /// When the first host leaves if no host is heard from now on and no guard helps.
+    pub(super) fn first_leave_ms(&self) -> u64 {
+        (0..self.hosts.len()).map(|host| self.hosts[host].heard_ms + self.life_ms(host)).min().unwrap_or(u64::MAX)
+    }
+
+    /// The announces that are due from now on and before `end_ms`.
+    pub(super) fn due_before(&self, end_ms: u64) -> u64 {
+        let of = |host: &Host| end_ms.saturating_sub(host.next_ms).div_ceil(host.period_ms);
+        self.hosts.iter().filter(|host| !host.dead).map(of).sum()
     }
 
     pub(super) fn kill(&mut self, host: usize) {
@@ -166,12 +196,15 @@ impl Crowd {
             self.agenda.pop();
             let host = &mut self.hosts[number];
             host.next_ms += host.period_ms;
-            self.agenda.push(Reverse((host.next_ms + self.rng.below(self.jitter_ms + 1), number)));
-            if host.dead || host.cut || !heard {
+            let jitter_ms = self.jitter_ms + host.period_ms * self.jitter_permille / 1000;
+            self.agenda.push(Reverse((host.next_ms + self.rng.below(jitter_ms + 1), number)));
+            let lost = self.lost_permille > 0 && self.rng.permille(self.lost_permille);
+            if host.dead || host.cut || lost || !heard {
                 continue;
             }
             host.heard_ms = self.now_ms;
-            let interval = if host.nameless { seconds(0) } else { Duration::from_millis(host.period_ms) };
+            self.heard += 1;
+            let interval = if host.nameless { seconds(0) } else { Duration::from_millis(host.announced_ms) };
             let id = (number as u32).to_be_bytes();
             let announced = self.rig.shared.announce(&id, interval.into(), seconds(0), 0).expect("there is room");
             self.recovered += u64::from(announced.outcome == Outcome::Recovered);

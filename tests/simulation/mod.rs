@@ -23,7 +23,10 @@ mod consumer;
 mod crowd;
 mod flapping;
 mod fleet;
+mod fleets;
 mod guards;
+mod guards_healthy;
+mod guards_matrix;
 mod judge;
 mod model;
 #[path = "../oracle/mod.rs"]
