@@ -1,5 +1,7 @@
 //! Events and the answers to them.
 
+mod guard;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use crate::record::{Cadence, Handle};
 use crate::tick::{Tick, since_open};
+pub use guard::{GuardEvent, GuardKind};
 
 /// A host's id, as it was announced. Shared, so that a clone allocates nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -252,7 +255,7 @@ impl fmt::Debug for Event {
 /// Calls come one at a time, in the order in which things happened to one host. They may call any method of the wheel:
 /// announce, renew and leave work; `close` and `advance` return an error. While a call runs, no other event is delivered,
 /// and one that outlasts the watchdog stops wheel time for everybody, so long work belongs on workers (or use drain
-/// delivery). A panic in [`leave`](Self::leave) counts as `Retry`; one in the other two is ignored.
+/// delivery). A panic in [`leave`](Self::leave) counts as `Retry`; one in the others is ignored.
 pub trait Handler: Send + 'static {
     /// The host is gone. Remove it if the handle is still the one you know, and answer.
     fn leave(&mut self, event: &Event) -> Verdict;
@@ -265,6 +268,12 @@ pub trait Handler: Send + 'static {
 
     /// A suspect was heard again.
     fn recovered(&mut self, event: &Event) {
+        let _ = event;
+    }
+
+    /// A guard began or ended to hold hosts, the observer was away, or the clock fell back: for an operator's log. The events
+    /// of a step come before the host events of that step.
+    fn guard(&mut self, event: &GuardEvent) {
         let _ = event;
     }
 }

@@ -19,7 +19,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
 
 use crate::config::Config;
-use crate::event::{Event, EventKind, Handler, Verdict};
+use crate::event::{Event, EventKind, GuardEvent, Handler, Verdict};
 use crate::liveness::{Engine, Shared, Wake};
 use crate::sync::{Arc, Condvar, Mutex, lock};
 
@@ -42,35 +42,64 @@ impl Wake for Waker {
     }
 }
 
-/// Whether the observer is at work on a wheel: the thread until it ends, or a caller of `advance`.
+/// What the observer of a wheel does: whether it may be inside a callback, and whether it will ever be again.
 #[derive(Default)]
 pub(crate) struct Stage {
-    busy: Mutex<bool>,
+    state: Mutex<StageState>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct StageState {
+    /// Callbacks may run, or a caller of `advance` is at work.
+    busy: bool,
+    /// The wheel's thread runs.
+    thread: bool,
 }
 
 impl Stage {
     /// Waits until nobody is at work, and is then the one who is.
     pub(crate) fn enter(&self) -> StageGuard<'_> {
-        let mut busy = lock(&self.busy);
-        while *busy {
-            busy = self.changed.wait(busy).unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = lock(&self.state);
+        while state.busy {
+            state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        *busy = true;
+        state.busy = true;
         StageGuard(self)
     }
 
-    /// Waits until nobody is at work; false if that takes longer than `timeout`.
-    pub(crate) fn wait(&self, timeout: Duration) -> bool {
-        let until = Instant::now().checked_add(timeout);
-        let mut busy = lock(&self.busy);
-        while *busy {
-            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+    /// Enters the stage, unless the wheel is closed: after a close was asked for no callback begins.
+    fn enter_open(&self, shared: &Shared) -> Option<StageGuard<'_>> {
+        let guard = self.enter();
+        // A closer that finds the stage empty has closed the wheel before it took the lock, and is seen here.
+        (!shared.clock.is_closed()).then_some(guard)
+    }
+
+    /// Waits until no callback runs; false if that takes longer than until `deadline`.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        self.wait_until(deadline, |state| !state.busy)
+    }
+
+    /// Waits until the wheel's thread has come to its end; false if that takes longer than until `deadline`.
+    pub(crate) fn wait_for_thread(&self, deadline: Option<Instant>) -> bool {
+        self.wait_until(deadline, |state| !state.thread)
+    }
+
+    /// Whether the observer makes no event any more, of a wheel that is closed.
+    fn is_over(&self) -> bool {
+        let state = lock(&self.state);
+        !state.busy && !state.thread
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>, holds: impl Fn(&StageState) -> bool) -> bool {
+        let mut state = lock(&self.state);
+        while !holds(&state) {
+            let left = deadline.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return false;
             }
-            let waited = self.changed.wait_timeout(busy, left.min(Duration::from_secs(3600)));
-            busy = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            let waited = self.changed.wait_timeout(state, left.min(Duration::from_secs(3600)));
+            state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
         }
         true
     }
@@ -81,7 +110,17 @@ pub(crate) struct StageGuard<'a>(&'a Stage);
 
 impl Drop for StageGuard<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.busy) = false;
+        lock(&self.0.state).busy = false;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Says, when dropped, that the wheel's thread has come to its end.
+struct ThreadGuard<'a>(&'a Stage);
+
+impl Drop for ThreadGuard<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).thread = false;
         self.0.changed.notify_all();
     }
 }
@@ -118,6 +157,7 @@ impl Drop for ObservingGuard {
 
 /// Hands the engine's batch to the handler. Returns the number of calls.
 pub(crate) fn deliver(shared: &Shared, engine: &mut Engine, handler: &mut dyn Handler) -> usize {
+    deliver_guards(shared, engine, handler);
     let mut batch = engine.take_batch();
     if batch.is_empty() {
         return 0;
@@ -139,12 +179,35 @@ pub(crate) fn deliver(shared: &Shared, engine: &mut Engine, handler: &mut dyn Ha
     delivered
 }
 
+/// Hands the engine's guard events to the handler.
+fn deliver_guards(shared: &Shared, engine: &mut Engine, handler: &mut dyn Handler) {
+    let events = engine.take_guards();
+    for event in &events {
+        if shared.clock.is_closed() {
+            break;
+        }
+        guarded(shared, || handler.guard(event));
+    }
+    engine.return_guards(events);
+}
+
+/// Runs a callback; `None` if it panicked, which is counted.
+fn guarded<R>(shared: &Shared, callback: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(callback))
+        .map_err(|payload| {
+            shared.thread.panics.add(1);
+            // A payload may panic when it is dropped; what that one leaves is leaked.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
+        })
+        .ok()
+}
+
 fn call(shared: &Shared, event: &mut Event, handler: &mut dyn Handler) -> Verdict {
     if event.kind == EventKind::Leave {
         mark_superseded(shared, event);
     }
     let event = &*event;
-    let called = catch_unwind(AssertUnwindSafe(|| match event.kind {
+    let called = guarded(shared, || match event.kind {
         EventKind::Leave => handler.leave(event),
         EventKind::Suspect => {
             handler.suspect(event);
@@ -154,13 +217,8 @@ fn call(shared: &Shared, event: &mut Event, handler: &mut dyn Handler) -> Verdic
             handler.recovered(event);
             Verdict::Done
         }
-    }));
-    called.unwrap_or_else(|payload| {
-        shared.thread.panics.add(1);
-        // A payload may panic when it is dropped; what that one leaves is leaked.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
-        Verdict::Retry(Duration::ZERO)
-    })
+    });
+    called.unwrap_or(Verdict::Retry(Duration::ZERO))
 }
 
 /// Notes, just before the hand-out, whether the id has come back.
@@ -187,24 +245,32 @@ pub(crate) fn start(config: &Config, seed: u32, delivery: Delivery) -> io::Resul
     let drained = matches!(delivery, Delivery::Queue(_));
     let shared = Arc::new(Shared::new(config, drained, Box::new(waker), seed, u32::MAX)?);
     let stage = Arc::new(Stage::default());
-    let observer = Observing { shared: shared.clone(), engine: Engine::new(config), delivery, poll, timer };
-    let entered = stage.clone();
-    *lock(&stage.busy) = true;
+    let observer =
+        Observing { shared: shared.clone(), stage: stage.clone(), engine: Engine::new(config), delivery, poll, timer };
+    lock(&stage.state).thread = true;
     let spawned = without_signals(|| {
-        Builder::new().name("hostwheel".into()).stack_size(config.stack_size).spawn(move || {
-            let _stage = StageGuard(&entered);
-            let shared = observer.shared.clone();
-            let _observing = ObservingGuard::new(&shared);
-            // A panic of our own: the panic hook has told of it. Nobody watches any more, so nothing is accepted any more.
-            let signal = observer.delivery.signal();
-            if catch_unwind(AssertUnwindSafe(|| observer.run())).is_err() {
-                shared.poison();
-                // Whoever waits for events learns of it by its next call.
-                signal.iter().for_each(|signal| signal.raise());
-            }
-        })
+        Builder::new().name("hostwheel".into()).stack_size(config.stack_size).spawn(|| observe(observer))
     });
     Ok(Threaded { shared, stage, thread: spawned? })
+}
+
+/// The thread, from its beginning to its end.
+fn observe(mut observer: Observing) {
+    let (shared, stage) = (observer.shared.clone(), observer.stage.clone());
+    let _thread = ThreadGuard(&stage);
+    let _observing = ObservingGuard::new(&shared);
+    // A panic of our own: the panic hook has told of it. Nobody watches any more, so nothing is accepted any more.
+    if catch_unwind(AssertUnwindSafe(|| observer.run())).is_err() {
+        shared.poison();
+    }
+    // A consumer that waits for events learns by its next call that none will come.
+    observer.delivery.signal().iter().for_each(|signal| signal.raise());
+    drop_handler(observer);
+}
+
+/// Drops what holds a handler. Its panic is the handler's own.
+pub(crate) fn drop_handler<T>(holder: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(holder))).map_err(std::mem::forget);
 }
 
 /// Where a step's events go.
@@ -216,7 +282,7 @@ pub(crate) enum Delivery {
 
 impl Delivery {
     /// What a consumer that drains waits for.
-    fn signal(&self) -> Option<Arc<EventFd>> {
+    pub(crate) fn signal(&self) -> Option<Arc<EventFd>> {
         match self {
             Delivery::Handler(_) => None,
             Delivery::Queue(signal) => Some(signal.clone()),
@@ -241,6 +307,7 @@ impl Delivery {
 /// The thread's own.
 struct Observing {
     shared: Arc<Shared>,
+    stage: Arc<Stage>,
     engine: Engine,
     delivery: Delivery,
     poll: Poll,
@@ -248,12 +315,16 @@ struct Observing {
 }
 
 impl Observing {
-    fn run(mut self) {
+    fn run(&mut self) {
         let mut events = mio::Events::with_capacity(4);
         let mut began_ns = self.shared.clock.observe_ns();
         while !self.shared.clock.is_closed() {
             self.engine.step(&self.shared);
-            self.delivery.deliver(&self.shared, &mut self.engine);
+            if self.engine.has_events()
+                && let Some(_stage) = self.stage.enter_open(&self.shared)
+            {
+                self.delivery.deliver(&self.shared, &mut self.engine);
+            }
             // The end of this step, and the beginning of the next one unless the thread sleeps between them.
             let ended_ns = self.shared.clock.observe_ns();
             self.shared.thread.stepped(ended_ns.saturating_sub(began_ns));
@@ -337,7 +408,7 @@ impl EventFd {
         Ok(EventFd(unsafe { File::from_raw_fd(fd) }))
     }
 
-    fn raise(&self) {
+    pub(crate) fn raise(&self) {
         // It fails only when the counter is full, and then it is raised.
         let _ = (&self.0).write(&1u64.to_ne_bytes());
     }
@@ -376,12 +447,14 @@ impl EventFd {
 /// ```
 pub struct Events {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) stage: Arc<Stage>,
     pub(crate) signal: Arc<EventFd>,
 }
 
 impl Events {
     /// Moves at most `limit` waiting events to the end of `into` and returns how many. Never waits. After close it gives
-    /// out what was made before.
+    /// out what was made before; then [`is_closed`](Self::is_closed) says that no more will come, and the descriptor stays
+    /// readable.
     pub fn drain(&mut self, into: &mut Vec<Event>, limit: usize) -> usize {
         let Some(queue) = &self.shared.queue else { return 0 };
         // Lowered first: an event pushed after the last pop raises it again.
@@ -394,7 +467,7 @@ impl Events {
             }
             into.push(event);
         }
-        if !queue.is_empty() {
+        if !queue.is_empty() || self.shared.clock.is_closed() {
             self.signal.raise();
         }
         let drained = &into[before..];
@@ -402,6 +475,23 @@ impl Events {
             self.shared.drained(drained);
         }
         drained.len()
+    }
+}
+
+impl Events {
+    /// Whether the wheel is closed, or dropped, and all its events were drained: no more will come. (Guard events may still wait.)
+    pub fn is_closed(&self) -> bool {
+        // In this order: events that are made before the observer's end are in the queue when it is asked.
+        let over = self.shared.clock.is_closed() && self.stage.is_over();
+        over && self.shared.queue.as_ref().is_none_or(|queue| queue.is_empty())
+    }
+
+    /// Moves the guard events that wait to the end of `into` and returns how many. Never waits. Takes a lock for that long.
+    ///
+    /// The descriptor becomes readable for them too, until the next drain of either kind: a consumer that wants them drains
+    /// both when it wakes up. At most 64 wait; older ones give way.
+    pub fn drain_guards(&mut self, into: &mut Vec<GuardEvent>) -> usize {
+        self.shared.drain_guards(into, usize::MAX)
     }
 }
 

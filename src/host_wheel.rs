@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{Clock, Config};
 use crate::error::{
@@ -13,7 +13,7 @@ use crate::error::{
     RestoreError, SettleError, SnapshotError,
 };
 use crate::event::{Handler, Verdict};
-use crate::expiry::{self, Delivery, EventFd, Events, ObservingGuard, Stage, in_callback};
+use crate::expiry::{self, Delivery, EventFd, Events, ObservingGuard, Stage, drop_handler, in_callback};
 use crate::liveness::{Announced, Engine, Interval, Outcome, Shared, Wake};
 use crate::record::Handle;
 use crate::snapshot::{self, Restored};
@@ -35,6 +35,8 @@ pub struct HostWheel {
     shared: Arc<Shared>,
     stage: Arc<Stage>,
     observer: Observer,
+    /// What a consumer that drains waits for.
+    signal: Option<Arc<EventFd>>,
 }
 
 /// Who steps the engine.
@@ -46,7 +48,8 @@ enum Observer {
 /// The engine of a wheel with a manual clock.
 struct Manual {
     engine: Engine,
-    delivery: Delivery,
+    /// `None` once the wheel was dropped.
+    delivery: Option<Delivery>,
 }
 
 /// With a manual clock there is nobody to wake.
@@ -73,7 +76,7 @@ impl HostWheel {
     pub fn drained(config: Config) -> Result<(HostWheel, Events), OpenError> {
         let signal = Arc::new(EventFd::new()?);
         let wheel = Self::open(&config, Delivery::Queue(signal.clone()))?;
-        let events = Events { shared: wheel.shared.clone(), signal };
+        let events = Events { shared: wheel.shared.clone(), stage: wheel.stage.clone(), signal };
         Ok((wheel, events))
     }
 
@@ -93,11 +96,13 @@ impl HostWheel {
         if config.clock == Clock::Manual {
             return Ok(Self::with_manual_clock(config, delivery, seed, u32::MAX)?);
         }
+        let signal = delivery.signal();
         let threaded = expiry::start(config, seed, delivery)?;
         Ok(HostWheel {
             shared: threaded.shared,
             stage: threaded.stage,
             observer: Observer::Thread(Mutex::new(Some(threaded.thread))),
+            signal,
         })
     }
 
@@ -107,15 +112,16 @@ impl HostWheel {
         seed: u32,
         lives: u32,
     ) -> io::Result<HostWheel> {
-        let drained = matches!(delivery, Delivery::Queue(_));
-        let shared = Arc::new(Shared::new(config, drained, Box::new(Nobody), seed, lives)?);
+        let signal = delivery.signal();
+        let shared = Arc::new(Shared::new(config, signal.is_some(), Box::new(Nobody), seed, lives)?);
         let mut engine = Engine::new(config);
         // The first look, so that time may pass from now on.
         engine.step(&shared);
         Ok(HostWheel {
             shared,
             stage: Arc::default(),
-            observer: Observer::Manual(Box::new(Mutex::new(Manual { engine, delivery }))),
+            observer: Observer::Manual(Box::new(Mutex::new(Manual { engine, delivery: Some(delivery) }))),
+            signal,
         })
     }
 
@@ -330,7 +336,7 @@ impl HostWheel {
         let mut events = 0;
         while !self.shared.clock.is_closed() {
             engine.step(&self.shared);
-            events += delivery.deliver(&self.shared, engine);
+            events += delivery.as_mut().map_or(0, |delivery| delivery.deliver(&self.shared, engine));
             if !engine.has_more(&self.shared) {
                 break;
             }
@@ -388,22 +394,27 @@ impl HostWheel {
     }
 
     /// Closes the wheel: from now on announces, renews, leaves and answers are refused, hosts still known get no leave, and
-    /// no callback runs once this returned `Ok`. Waits at most `timeout` for a callback that runs. May be called again.
+    /// no callback runs once this returned `Ok`. Waits at most `timeout` for a callback that runs, and in what is left of that
+    /// time for the end of the wheel's thread, which has nothing more to do. May be called again.
     ///
     /// # Errors
-    /// The callback is still running, or the caller is inside one. The wheel closes all the same.
+    /// A callback is still running, or the caller is inside one. The wheel closes all the same.
     pub fn close(&self, timeout: Duration) -> Result<(), CloseError> {
+        let deadline = Instant::now().checked_add(timeout);
         self.shared.close();
+        // A consumer that waits for events must not wait for ever.
+        self.signal.iter().for_each(|signal| signal.raise());
         if in_callback(&self.shared) {
             return Err(CloseError::InCallback);
         }
-        if !self.stage.wait(timeout) {
+        if !self.stage.wait(deadline) {
             return Err(CloseError::Timeout);
         }
         if let Observer::Thread(thread) = &self.observer
+            && self.stage.wait_for_thread(deadline)
             && let Some(thread) = lock(thread).take()
         {
-            // It has left the stage, which was its last act. A panic of it was reported by the panic hook.
+            // Saying so was its last act. A panic of it was reported by the panic hook.
             let _ = thread.join();
         }
         Ok(())
@@ -414,6 +425,10 @@ impl Drop for HostWheel {
     fn drop(&mut self) {
         // Nobody is left to tell about a callback that outlasts the wait.
         let _ = self.close(DROP_WAIT);
+        if let Observer::Manual(manual) = &mut self.observer {
+            let manual = manual.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+            drop_handler(manual.delivery.take());
+        }
     }
 }
 

@@ -89,7 +89,7 @@ pub use error::{
     AdvanceError, AnnounceError, CloseError, ConfigError, LONGEST_ID, LeaveError, LookupError, OpenError, ReleaseError,
     RenewError, RestoreError, SettleError, SnapshotError,
 };
-pub use event::{Event, EventKind, Handler, HostId, Reason, Verdict};
+pub use event::{Event, EventKind, GuardEvent, GuardKind, Handler, HostId, Reason, Verdict};
 #[cfg(not(loom))]
 pub use expiry::Events;
 #[cfg(not(loom))]

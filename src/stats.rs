@@ -155,6 +155,8 @@ pub(crate) struct ThreadCounters {
     pub(crate) freed_left: Counter,
     pub(crate) outstanding: Counter,
     pub(crate) waiting: Counter,
+    /// The tick since when hosts have waited for their turn to leave; 0 if none does.
+    pub(crate) turn_since: Counter,
     /// 1 while a silence lasts.
     pub(crate) silent: Counter,
     pub(crate) silence_ms: Counter,

@@ -1,6 +1,7 @@
 //! The end of a wheel: closing it while callbacks run, inside them, under fire, and by dropping it. Tests wait for
 //! conditions and judge no timing.
 
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -249,4 +250,41 @@ fn a_callback_may_close_and_drop_another_wheel() {
     wheel.announce("a", ms(20)).unwrap();
     assert_eq!(closed.recv_timeout(PATIENCE), Ok(Ok(())));
     assert_eq!(wheel.close(PATIENCE), Ok(()));
+}
+
+#[test]
+fn an_idle_wheel_closes_in_no_time() {
+    for _ in 0..50 {
+        let wheel = HostWheel::start(config(), |_: &Event| Verdict::Done).unwrap();
+        wheel.announce("a", ms(60_000)).unwrap();
+        assert_eq!(wheel.close(ZERO), Ok(()));
+        let (wheel, _events) = HostWheel::drained(config()).unwrap();
+        wheel.announce("a", ms(60_000)).unwrap();
+        assert_eq!(wheel.close(ZERO), Ok(()));
+    }
+}
+
+#[test]
+fn a_consumer_that_waits_for_events_learns_of_the_end() {
+    for by_drop in [false, true] {
+        let (wheel, mut events) = HostWheel::drained(config()).unwrap();
+        wheel.announce("a", ms(60_000)).unwrap();
+        let consumer = thread::spawn(move || {
+            let mut drained = Vec::new();
+            while !events.is_closed() {
+                let mut fd = libc::pollfd { fd: events.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+                // SAFETY: one valid element.
+                let ready = unsafe { libc::poll(&mut fd, 1, PATIENCE.as_millis() as i32) };
+                assert_eq!(ready, 1, "the descriptor becomes readable");
+                events.drain(&mut drained, 16);
+            }
+            drained.len()
+        });
+        if by_drop {
+            drop(wheel);
+        } else {
+            wheel.close(ZERO).unwrap();
+        }
+        assert_eq!(consumer.join().unwrap(), 0);
+    }
 }

@@ -99,7 +99,7 @@ fn drain_takes_at_most_what_it_is_asked_for_and_appends() {
 }
 
 #[test]
-fn the_descriptor_is_readable_exactly_while_events_wait() {
+fn the_descriptor_is_readable_exactly_while_events_wait_and_after_close() {
     let (wheel, mut events) = HostWheel::drained(config()).unwrap();
     assert!(!readable(&events));
     let handle = wheel.announce("a", secs(10)).unwrap().handle;
@@ -120,8 +120,9 @@ fn the_descriptor_is_readable_exactly_while_events_wait() {
     assert!(readable(&events));
     wheel.close(ZERO).unwrap();
     assert!(readable(&events), "also after close");
+    assert!(!events.is_closed(), "an event waits");
     assert_eq!(drain(&mut events).len(), 1);
-    assert!(!readable(&events));
+    assert!(events.is_closed() && readable(&events), "a consumer that waits learns that no more will come");
 }
 
 #[test]
@@ -282,7 +283,8 @@ fn close_keeps_what_was_made_and_makes_nothing_more() {
     assert_eq!(brief(&kept), [told(EventKind::Leave, "a", 1)]);
     assert_eq!(wheel.settle(kept[0].handle(), 1, Verdict::Done), Err(SettleError::Closed));
     drop(wheel);
-    assert_eq!((drain(&mut events).len(), readable(&events)), (0, false), "the consumer's end outlives the wheel");
+    assert_eq!((drain(&mut events).len(), readable(&events)), (0, true), "the consumer's end outlives the wheel");
+    assert!(events.is_closed());
 }
 
 /// Who answers a suspect event when it is drained saves the host, however long that took.

@@ -404,6 +404,16 @@ impl Silence {
         self.since.is_some()
     }
 
+    /// Since when a silence lasts.
+    pub(crate) fn since(&self) -> Option<Tick> {
+        self.since
+    }
+
+    /// When the last silence ended.
+    pub(crate) fn ended(&self) -> Option<Tick> {
+        self.ended
+    }
+
     /// When a silence that lasts ends at the latest.
     pub(crate) fn ends_by(&self) -> Option<Tick> {
         self.since.filter(|_| !planted(Canary::EndlessSilence)).map(|since| since + self.cap)

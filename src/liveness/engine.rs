@@ -4,6 +4,7 @@
 //! half made, so that is where callbacks run.
 
 use super::Shared;
+use super::guards::Told;
 use crate::backstop::Backstop;
 use crate::canary::{Canary, planted};
 use crate::clock::{Observer, granule};
@@ -46,10 +47,13 @@ pub(crate) struct Engine {
     pub(super) brake: Bucket,
     pub(super) silence: Silence,
     pub(super) rates: Rates,
-    /// Since when the brake has held somebody.
+    /// Since when the brake has held hosts.
     braking_since: Option<Tick>,
+    /// Since when hosts that wait for their turn to leave have had to: a guard, or outstanding leaves, hold all of them.
+    turn_since: Option<Tick>,
     /// Records with a tick armed: when there is none, nothing can be missed.
     known: usize,
+    pub(super) told: Told,
 }
 
 impl Places for Slab {
@@ -83,7 +87,9 @@ impl Engine {
             silence: Silence::new(config.silence_expected, ticks_ceil(config.host_ttl), granule(config)),
             rates: Rates::new(),
             braking_since: None,
+            turn_since: None,
             known: 0,
+            told: Told::new(),
         }
     }
 
@@ -93,6 +99,7 @@ impl Engine {
         let missed = self.observer.missed_ns();
         let now = self.observer.look(&s.clock, self.known == 0);
         if self.observer.missed_ns() != missed {
+            self.tell_of_absence(s, now, self.observer.missed_ns() - missed);
             s.thread.missed_ns.set(self.observer.missed_ns());
             self.backstop.behind(now);
             self.silence.was_away(now);
@@ -135,6 +142,13 @@ impl Engine {
             s.thread.brake_ms.add(now - since);
         }
         self.braking_since = braking.then_some(now);
+        self.tell_of_changes(s, now, braking);
+        if self.wheel.queued_len(Queue::Turn) == 0 {
+            self.turn_since = None;
+        } else if !self.may_take(s) {
+            self.turn_since.get_or_insert(now);
+        }
+        s.thread.turn_since.set(self.turn_since.unwrap_or(0));
     }
 
     /// Counts a living host by its interval.
@@ -182,6 +196,11 @@ impl Engine {
         let mut turn = self.wheel.queued_len(Queue::Turn).min(VISITS_PER_STEP);
         while turn > 0 && self.room(s) == Room::Yes && self.may_take(s) {
             let Some(index) = self.wheel.pop_queued(&s.slab, Queue::Turn) else { break };
+            if let Some(since) = self.turn_since {
+                // It was armed for the tick at which it began to wait.
+                let record = s.slab.record(index);
+                record.hold(since.max(record.armed()));
+            }
             self.visit(s, index);
             turn -= 1;
         }

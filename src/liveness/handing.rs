@@ -219,6 +219,11 @@ impl Engine {
         }
     }
 
+    /// Whether the last step made events, of hosts or of guards.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.batch.is_empty() || self.pushed > 0 || !self.told.events.is_empty()
+    }
+
     /// The events of the last step, in the order in which they happened. Each leave wants an [`answer`](Self::answer).
     pub(crate) fn take_batch(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.batch)

@@ -18,6 +18,7 @@
 //! woken, or its alarm is no later than the deadline.
 
 mod engine;
+mod guards;
 mod handing;
 #[cfg(all(test, not(loom)))]
 mod held;
@@ -31,7 +32,7 @@ mod schedules;
 mod sweep;
 mod views;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -42,7 +43,7 @@ use crate::canary::{Canary, planted};
 use crate::clock::Clock;
 use crate::config::{Agreed, Config, Terms};
 use crate::error::{AnnounceError, LONGEST_ID, LeaveError, ReleaseError, SettleError};
-use crate::event::{Event, EventKind, Verdict};
+use crate::event::{Event, EventKind, GuardEvent, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
 use crate::record::{Handle, Key, Slab, State, TOLD, Word};
@@ -145,6 +146,8 @@ pub(crate) struct Shared {
     tells: AtomicBool,
     /// Where drained events wait; `None` when the wheel calls back.
     pub(crate) queue: Option<ArrayQueue<Event>>,
+    /// Guard events that wait to be drained. The lock is never held in a callback.
+    guards: Mutex<VecDeque<GuardEvent>>,
     /// How long the consumer may take to answer a drained leave.
     settle_timeout: Tick,
     /// The tick until which the observer sleeps; 0 while it is awake.
@@ -182,6 +185,7 @@ impl Shared {
             untold: Mutex::default(),
             tells: AtomicBool::new(false),
             queue: drained.then(|| ArrayQueue::new(config.max_outstanding)),
+            guards: Mutex::new(VecDeque::with_capacity(if drained { guards::KEPT } else { 0 })),
             settle_timeout: ticks_ceil(config.settle_timeout),
             alarm: CachePadded::new(AtomicU64::new(0)),
             starved: CachePadded::new(AtomicBool::new(false)),
@@ -350,6 +354,14 @@ impl Shared {
             events.iter().filter(|event| event.kind == EventKind::Suspect).for_each(|event| self.told(event.handle));
         }
         self.made_room();
+    }
+
+    /// Moves the guard events that wait to the end of `into`, at most `limit` of them.
+    pub(crate) fn drain_guards(&self, into: &mut Vec<GuardEvent>, limit: usize) -> usize {
+        let mut waiting = lock(&self.guards);
+        let taken = waiting.len().min(limit);
+        into.extend(waiting.drain(..taken));
+        taken
     }
 
     /// From now on a suspect event counts as seen when [`told`](Self::told) says so, for a consumer that hands on what it drains.

@@ -41,8 +41,9 @@ impl Shared {
             State::Taken => HostState::Taken,
             State::Free | State::Reserved | State::Left => return Err(LookupError::Stale),
         };
-        // Who was heard while it waited is held no longer, though the observer has yet to see that.
-        let held = held.filter(|_| self.leaves_at(word) <= tick_floor(self.clock.now_ns()));
+        // A host that was heard while it waited is held no longer, though the observer has yet to see that.
+        let due = self.leaves_at(word) <= tick_floor(self.clock.now_ns());
+        let held = if due && word.is_alive() { held.or_else(|| self.waits_since(armed)) } else { None };
         Ok(HostStatus {
             handle,
             state,
@@ -57,6 +58,12 @@ impl Shared {
             held_by: held.map(|_| self.holder(armed)),
             user_data,
         })
+    }
+
+    /// Since when a due host has waited that is armed for the tick `armed` and was not visited since; `None` if no host waits.
+    fn waits_since(&self, armed: Tick) -> Option<Tick> {
+        let since = self.thread.turn_since.get();
+        (since != 0 && armed != NONE).then(|| since.max(armed))
     }
 
     /// What holds back a due host that the observer will look at by itself at `armed`.
