@@ -5,6 +5,8 @@
 /// A bug that a test can plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Canary {
+    /// A host with an age takes any record, whose earlier words raise its stamp.
+    RaisedStamp,
     /// The free list's head keeps its tag (ABA).
     UntaggedHead,
     /// A link of the free list is stored without a release.

@@ -295,7 +295,7 @@ impl Delivery {
             Delivery::Handler(handler) => deliver(shared, engine, &mut **handler),
             Delivery::Queue(signal) => {
                 let pushed = engine.take_pushed();
-                if pushed > 0 {
+                if engine.take_put() || pushed > 0 {
                     signal.raise();
                 }
                 pushed

@@ -134,6 +134,8 @@ impl Counter {
 pub(crate) struct ProducerCounters {
     pub(crate) registered: Counter,
     pub(crate) left: Counter,
+    /// Records that registrants reserved and gave back.
+    pub(crate) given_back: Counter,
     pub(crate) clamps: Counter,
 }
 

@@ -509,3 +509,43 @@ fn advance_and_close_inside_a_callback_are_refused_and_the_close_takes_effect() 
         }
     }
 }
+
+/// A host that says goodbye gives its place to the next registration, at once and always.
+#[test]
+fn a_place_that_a_goodbye_gave_back_is_there_at_once() {
+    for clock in [Clock::Manual, Clock::Counter, Clock::Coarse] {
+        for most in [1, 100] {
+            let wheel = HostWheel::start(Config { clock, max_hosts: most, ..Config::default() }, done).unwrap();
+            (0..most).for_each(|n| _ = wheel.announce(format!("{n}"), secs(60)).unwrap());
+            for round in 0..1000 {
+                let id = format!("{}", round % most);
+                wheel.leave(&id).unwrap();
+                let outcome = wheel.announce(&id, secs(60)).map(|announced| announced.outcome);
+                assert_eq!(outcome, Ok(Outcome::Registered), "{clock:?}, {most} hosts, round {round}");
+                assert_eq!(wheel.announce("more", secs(60)), Err(AnnounceError::Full));
+            }
+            assert_eq!(wheel.stats().live, most as u64);
+        }
+    }
+}
+
+/// Also inside a callback, where the observer has no chance to free a record.
+#[test]
+fn a_place_is_given_back_inside_a_callback_too() {
+    let wheel = Arc::new(OnceLock::<HostWheel>::new());
+    let inside = wheel.clone();
+    let callback = move |_: &Event| {
+        let wheel = inside.get().unwrap();
+        for _ in 0..100 {
+            wheel.leave("other").unwrap();
+            wheel.announce("other", secs(60)).unwrap();
+        }
+        Verdict::Done
+    };
+    let opened = HostWheel::manual(Config { max_hosts: 2, ..config() }, callback).unwrap();
+    let wheel = wheel.get_or_init(|| opened);
+    wheel.announce("first", secs(1)).unwrap();
+    wheel.announce("other", secs(60)).unwrap();
+    wheel.advance(secs(3)).unwrap();
+    assert_eq!((wheel.stats().leaves_ttl, wheel.stats().left), (1, 100));
+}

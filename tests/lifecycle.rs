@@ -495,3 +495,23 @@ fn inspect_and_each_show_what_decides_a_hosts_fate() {
     assert_eq!(calls, 1);
     assert_eq!(scene.to(secs(5000)).len(), 3, "batches of one, and yet all that is due");
 }
+
+/// What a callback makes due again is served by the next advance: an advance ends, whatever callbacks do.
+#[test]
+fn an_advance_ends_though_a_callback_brings_its_host_back_overdue() {
+    let wheel = Arc::new(std::sync::OnceLock::<HostWheel>::new());
+    let inside = wheel.clone();
+    let callback = move |event: &Event| {
+        let wheel = inside.get().unwrap();
+        wheel.announce_seen(&event.id()[..], secs(1), secs(3600)).unwrap();
+        Verdict::Done
+    };
+    let config = Config { grace: Duration::ZERO, brake: Brake::OFF, silence_expected: 0, ..config() };
+    let opened = HostWheel::manual(Config { watchdog: Duration::ZERO, ..config }, callback).unwrap();
+    let wheel = wheel.get_or_init(|| opened);
+    wheel.announce("a", secs(1)).unwrap();
+    for round in 1..=3 {
+        assert_eq!(wheel.advance(secs(10 * round)), Ok(1), "one leave an advance");
+        assert_eq!(wheel.stats().leaves_ttl, round);
+    }
+}

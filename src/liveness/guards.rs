@@ -24,14 +24,16 @@ pub(super) struct Told {
     clock: Option<ClockKind>,
     /// Since when.
     clock_since: Tick,
-    /// Of the last step.
+    /// Of the last step, for callbacks.
     pub(super) events: Vec<GuardEvent>,
+    /// Events were put among those that wait to be drained.
+    pub(super) put: bool,
 }
 
 impl Told {
     pub(super) fn new() -> Told {
         let events = Vec::with_capacity(PER_STEP);
-        Told { silence: None, silences: 0, brake: None, clock: None, clock_since: 0, events }
+        Told { silence: None, silences: 0, brake: None, clock: None, clock_since: 0, events, put: false }
     }
 }
 
@@ -95,7 +97,12 @@ impl Engine {
             waiting.pop_front();
         }
         waiting.push_back(event);
-        self.pushed += 1;
+        self.told.put = true;
+    }
+
+    /// Whether guard events were put among those that wait to be drained since the last call.
+    pub(crate) fn take_put(&mut self) -> bool {
+        std::mem::take(&mut self.told.put)
     }
 
     /// Takes the guard events of the last step, for callbacks.

@@ -153,6 +153,7 @@ impl Engine {
                     lock(&s.outstanding).remove(handle);
                 }
                 s.thread.outstanding.sub(1);
+                s.give_place_back();
                 self.free(s, index, record);
             }
             Verdict::Retry(after) => {
@@ -221,7 +222,7 @@ impl Engine {
 
     /// Whether the last step made events, of hosts or of guards.
     pub(crate) fn has_events(&self) -> bool {
-        !self.batch.is_empty() || self.pushed > 0 || !self.told.events.is_empty()
+        !self.batch.is_empty() || self.pushed > 0 || !self.told.events.is_empty() || self.told.put
     }
 
     /// The events of the last step, in the order in which they happened. Each leave wants an [`answer`](Self::answer).

@@ -41,18 +41,19 @@ use crossbeam_utils::CachePadded;
 
 use crate::canary::{Canary, planted};
 use crate::clock::Clock;
-use crate::config::{Agreed, Config, Terms};
+use crate::config::{Agreed, Config, MOST_HOSTS, Terms};
 use crate::error::{AnnounceError, LONGEST_ID, LeaveError, ReleaseError, SettleError};
 use crate::event::{Event, EventKind, GuardEvent, Verdict};
 use crate::index::Index;
 use crate::pause::{Point, point};
 use crate::record::{Handle, Key, Slab, State, TOLD, Word};
 use crate::stats::{ProducerCounters, ThreadCounters};
-use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
+use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Mutex, Ordering, StatU64, fence, lock};
 use crate::tick::{Tick, tick_floor, ticks_ceil, ticks_floor};
 
 pub(crate) use engine::Engine;
 use outstanding::Outstanding;
+use registration::{Registered, SPARE};
 use renew::Call;
 
 #[cfg(loom)]
@@ -83,6 +84,9 @@ pub struct Announced {
     pub interval: Duration,
     /// Whether the interval was clamped to the configured bounds.
     pub clamped: bool,
+    /// Whether the host was registered with an age, and counts from a later moment than that says: no record was free that had
+    /// been unused for so long. It needs a table that is full but for hosts that have just left.
+    pub age_cut: bool,
 }
 
 /// An announce interval: a duration, or none.
@@ -161,6 +165,9 @@ pub(crate) struct Shared {
     /// Called, when all this is dropped, with the user data of hosts that nobody was told of.
     on_forgotten: OnceLock<OnForgotten>,
     max_outstanding: u64,
+    max_hosts: u64,
+    /// Hosts that are known, leaves that were not answered with `Done` included.
+    places: CachePadded<StatU64>,
     producers: CachePadded<ProducerCounters>,
     pub(crate) thread: CachePadded<ThreadCounters>,
 }
@@ -175,9 +182,12 @@ impl Shared {
         seed: u32,
         lives: u32,
     ) -> io::Result<Shared> {
+        let records = (config.max_hosts + SPARE).min(MOST_HOSTS);
         Ok(Shared {
-            slab: Slab::new(config.max_hosts, seed, lives)?,
-            index: HostIndex::new(config.max_hosts)?,
+            slab: Slab::new(records, seed, lives)?,
+            index: HostIndex::new(records)?,
+            max_hosts: config.max_hosts as u64,
+            places: CachePadded::default(),
             clock: Clock::new(config),
             terms: Terms::new(config),
             waker,
@@ -224,8 +234,8 @@ impl Shared {
             return Ok(self.announced(handle, Outcome::Renewed, &agreed));
         }
         let call = Call { cadence: Some(agreed.cadence), age: ticks_floor(age) };
-        let (handle, outcome) = self.announce_otherwise(&key, call, user_data, entry)?;
-        Ok(self.announced(handle, outcome, &agreed))
+        let Registered { handle, outcome, age_cut } = self.announce_otherwise(&key, call, user_data, entry)?;
+        Ok(Announced { age_cut, ..self.announced(handle, outcome, &agreed) })
     }
 
     #[cold]
@@ -236,12 +246,12 @@ impl Shared {
         call: Call,
         user_data: u64,
         entry: Option<Handle>,
-    ) -> Result<(Handle, Outcome), AnnounceError> {
+    ) -> Result<Registered, AnnounceError> {
         if self.clock.is_closed() {
             return Err(AnnounceError::Closed);
         }
         match entry.and_then(|handle| self.hear(handle, call)) {
-            Some(heard) => Ok(heard),
+            Some((handle, outcome)) => Ok(Registered { handle, outcome, age_cut: false }),
             None => self.register(key, call, user_data, entry),
         }
     }
@@ -252,7 +262,7 @@ impl Shared {
         if agreed.clamped {
             self.producers.clamps.add_shared(1);
         }
-        Announced { handle, outcome, interval: agreed.interval, clamped: agreed.clamped }
+        Announced { handle, outcome, interval: agreed.interval, clamped: agreed.clamped, age_cut: false }
     }
 
     /// What an announced interval counts as in this wheel, in ticks.
@@ -323,6 +333,7 @@ impl Shared {
                 point(Point::Left);
                 self.slab.mark(handle.index());
                 self.producers.left.add_shared(1);
+                self.give_place_back();
                 return Ok(user_data);
             }
         }

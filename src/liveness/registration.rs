@@ -8,6 +8,8 @@ use crate::index::{Index, Refusal};
 use crate::liveness::Outcome;
 use crate::pause::{Point, point};
 use crate::record::{BORN_LATE, Handle, Key, NoMemory, Record, ReserveError, State};
+use crate::sync::Ordering;
+use crate::tick::Tick;
 
 /// Records of hosts that left and were not freed yet, beyond which registrations wait for the observer: as many as living
 /// hosts, at least this many.
@@ -15,6 +17,17 @@ const FLOOD: u64 = 8192;
 
 /// How often a registration pauses at most, so that it waits 50 ms at the longest.
 const PAUSES: usize = 250;
+
+/// Records beyond `max_hosts`: for hosts that said goodbye and were not freed yet. In models such a host keeps its place.
+pub(super) const SPARE: usize = if cfg!(loom) { 0 } else { FLOOD as usize };
+
+/// What became of an announce that took the long way.
+pub(super) struct Registered {
+    pub(super) handle: Handle,
+    pub(super) outcome: Outcome,
+    /// The host counts from a later moment than its age says.
+    pub(super) age_cut: bool,
+}
 
 impl Shared {
     /// Registers a host for whose id the index had no entry, or that of a `dead` one.
@@ -25,18 +38,23 @@ impl Shared {
         call: Call,
         user_data: u64,
         mut dead: Option<Handle>,
-    ) -> Result<(Handle, Outcome), AnnounceError> {
+    ) -> Result<Registered, AnnounceError> {
         let reservation = self.reserve(key, call, user_data)?;
         point(Point::Filled);
         loop {
             match self.index.enter(&self.slab, key, reservation.handle, dead) {
                 Ok(()) => {
                     point(Point::Entered);
-                    return Ok((reservation.complete(call), Outcome::Registered));
+                    let age_cut = reservation.age_cut;
+                    return Ok(Registered {
+                        handle: reservation.complete(call),
+                        outcome: Outcome::Registered,
+                        age_cut,
+                    });
                 }
                 // Another registrant was faster.
                 Err(Refusal::Known(other)) => match self.hear(other, call) {
-                    Some(heard) => return Ok(heard),
+                    Some((handle, outcome)) => return Ok(Registered { handle, outcome, age_cut: false }),
                     None => dead = Some(other),
                 },
                 Err(Refusal::NoRoom) => return Err(AnnounceError::NoMemory),
@@ -45,19 +63,56 @@ impl Shared {
     }
 
     fn reserve(&self, key: &Key<'_>, call: Call, user_data: u64) -> Result<Reservation<'_>, AnnounceError> {
-        self.relieve();
-        let index = self.slab.reserve().map_err(|e| match e {
-            ReserveError::Full => AnnounceError::Full,
-            ReserveError::NoMemory => AnnounceError::NoMemory,
-        })?;
+        let place = self.take_place()?;
+        let stamp = if call.age == 0 { Tick::MAX } else { self.clock.stamp().saturating_sub(call.age) };
+        let index = self.reserve_record(stamp)?;
+        std::mem::forget(place);
         let record = self.slab.record(index);
         let handle = Handle::new(index, record.generation());
-        let reservation = Reservation { shared: self, record, handle, completed: false };
+        let age_cut = record.word().last() > stamp;
+        let reservation = Reservation { shared: self, record, handle, age_cut, completed: false };
         self.slab.fill(index, key, user_data).map_err(|NoMemory| AnnounceError::NoMemory)?;
         if call.cadence.is_some_and(|cadence| call.age >= self.terms.ttl(cadence)) {
             record.set(BORN_LATE, true);
         }
         Ok(reservation)
+    }
+
+    /// Takes one of the `max_hosts` places.
+    fn take_place(&self) -> Result<Place<'_>, AnnounceError> {
+        // Relaxed, both: a count, which a compare-and-swap keeps within its bound.
+        let mut taken = self.places.load(Ordering::Relaxed);
+        loop {
+            if taken >= self.max_hosts {
+                return Err(AnnounceError::Full);
+            }
+            match self.places.compare_exchange_weak(taken, taken + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(Place(self)),
+                Err(now) => taken = now,
+            }
+        }
+    }
+
+    /// Gives the place of a host back that is known no more.
+    pub(super) fn give_place_back(&self) {
+        // Relaxed: see `take_place`.
+        self.places.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes a record. When all of them wait to be freed, the observer gets its chance to do that.
+    fn reserve_record(&self, stamp: Tick) -> Result<u32, AnnounceError> {
+        self.relieve();
+        for _ in 0..PAUSES {
+            match self.slab.reserve_for(stamp) {
+                Ok(index) => return Ok(index),
+                Err(ReserveError::NoMemory) => return Err(AnnounceError::NoMemory),
+                Err(ReserveError::Full) => self.wake_before(0),
+            }
+            if !self.waker.pause() {
+                break;
+            }
+        }
+        Err(AnnounceError::Full)
     }
 
     /// Before the slab grows: records of hosts that left may wait to be freed, and nobody woke the observer for them. When
@@ -79,7 +134,17 @@ impl Shared {
     }
 
     fn is_flooded(&self) -> bool {
-        self.producers.left.get().saturating_sub(self.thread.freed_left.get()) > self.live().max(FLOOD)
+        let ended = self.producers.left.get() + self.producers.given_back.get();
+        ended.saturating_sub(self.thread.freed_left.get()) > self.live().max(FLOOD)
+    }
+}
+
+/// A place among the known hosts, given back when dropped.
+struct Place<'a>(&'a Shared);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.give_place_back();
     }
 }
 
@@ -88,6 +153,8 @@ struct Reservation<'a> {
     shared: &'a Shared,
     record: &'a Record,
     handle: Handle,
+    /// No record was old enough for the host's age.
+    age_cut: bool,
     completed: bool,
 }
 
@@ -120,5 +187,7 @@ impl Drop for Reservation<'_> {
         // Nobody else knows the record: a plain store will do. No wake: a record less for a while.
         self.record.store_word(self.record.word().with_state(State::Left));
         self.shared.slab.mark(self.handle.index());
+        self.shared.producers.given_back.add_shared(1);
+        self.shared.give_place_back();
     }
 }

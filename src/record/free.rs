@@ -1,6 +1,7 @@
 //! The free list: a Treiber stack of indices (R. K. Treiber, 1986) with a tagged head.
 //!
-//! Anyone pops. Records are pushed by the thread alone, blocks of ids by whoever they belong to. The head holds a tag that
+//! Anyone pops. Records are pushed by the observer, and by a registrant that has popped one and does not use it; blocks of ids
+//! by the thread that they belong to. The head holds a tag that
 //! every pop changes, so a popper that was held back between reading a link and its CAS cannot take a head that meanwhile
 //! went and came back. The tag has 32 bits: it would take exactly 2^32 pops within one such pause to fool it.
 

@@ -35,10 +35,13 @@ pub(super) const FAN: usize = if cfg!(loom) {
 /// Records that get memory together, a whole number of pages, and that one middle word of the dirty bitmap covers.
 pub(super) const CHUNK: usize = FAN * FAN;
 
+/// Free records among which a registration with an age looks for one that is old enough.
+const OLDER_TRIES: usize = 8;
+
 /// Why no record could be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReserveError {
-    /// All `max_hosts` records are in use.
+    /// All records are in use.
     Full,
     /// The system refused memory.
     NoMemory,
@@ -191,10 +194,18 @@ impl Slab {
     }
 
     /// Takes a record for the caller alone: its word says Reserved, its id is not initialised. Lock-free; O(1).
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn reserve(&self) -> Result<u32, ReserveError> {
+        self.reserve_for(Tick::MAX)
+    }
+
+    /// As `reserve`, for a host whose first announce is at `stamp`: a record whose earlier words are all from before that, if there
+    /// is one among some that are free or were never used. Else the word is later than `stamp`.
+    pub(crate) fn reserve_for(&self, stamp: Tick) -> Result<u32, ReserveError> {
         point(Point::Reserving);
         let index = match self.free.pop(self) {
-            Some(index) => index,
+            Some(index) if self.is_before(index, stamp) => index,
+            Some(index) => self.reserve_older(index, stamp),
             None => self.reserve_fresh()?,
         };
         let record = self.record(index);
@@ -203,6 +214,30 @@ impl Slab {
         // Release, in `store_word`: the generation of a record never used goes before its word.
         record.store_word(Word::new(raised, Cadence::NONE, State::Reserved));
         Ok(index)
+    }
+
+    /// Whether a free record has no word from `stamp` or later.
+    fn is_before(&self, index: u32, stamp: Tick) -> bool {
+        let last = self.record(index).word().last();
+        last < stamp || planted(Canary::RaisedStamp) || last == stamp && planted(Canary::WordReuse)
+    }
+
+    /// Looks for a record without words from `stamp` on: among the next free ones, then one that was never used. Without
+    /// either it is the oldest of those. `first` is free, and the caller's.
+    #[cold]
+    fn reserve_older(&self, first: u32, stamp: Tick) -> u32 {
+        let mut taken = [first; OLDER_TRIES];
+        let mut count = 1;
+        let mut found = None;
+        while count < OLDER_TRIES && found.is_none() {
+            let Some(index) = self.free.pop(self) else { break };
+            (taken[count], count) = (index, count + 1);
+            found = Some(index).filter(|index| self.is_before(*index, stamp));
+        }
+        let oldest = || taken[..count].iter().copied().min_by_key(|index| self.record(*index).word().last());
+        let chosen = found.or_else(|| self.reserve_fresh().ok()).or_else(oldest).unwrap_or(first);
+        taken[..count].iter().filter(|index| **index != chosen).for_each(|index| self.free.push(self, *index));
+        chosen
     }
 
     fn reserve_fresh(&self) -> Result<u32, ReserveError> {
@@ -321,6 +356,36 @@ mod tests {
 
     fn slab(max_hosts: usize, seed: u32, lives: u32) -> Slab {
         Slab::new(max_hosts, seed, lives).expect("there is address space")
+    }
+
+    #[test]
+    fn a_host_with_an_age_gets_a_record_without_words_from_after_it() {
+        let slab = slab(20, 7, u32::MAX);
+        let used: Vec<u32> = (0..10).map(|_| slab.reserve().unwrap()).collect();
+        for &index in &used {
+            let word = Word::new(1000 + Tick::from(index), Cadence::NONE, State::Left);
+            slab.record(index).store_word(word);
+            free(&slab, index);
+        }
+        let floor = |index: u32| slab.record(index).word().last();
+        let young = slab.reserve_for(2000).unwrap();
+        assert_eq!((young, floor(young)), (9, 1010), "any record that was freed before");
+        let older = slab.reserve_for(1006).unwrap();
+        assert!(floor(older) <= 1006 && used.contains(&older), "one of the free ones is old enough");
+        let fresh: Vec<u32> = (10..20).map(|_| slab.reserve_for(500).unwrap()).collect();
+        assert!(fresh.iter().all(|index| !used.contains(index) && floor(*index) <= 500));
+        let oldest = slab.reserve_for(500).unwrap();
+        assert!(floor(oldest) > 500 && used.contains(&oldest), "no record is old enough");
+        slab.check_invariants_of_free();
+    }
+
+    impl Slab {
+        /// The free list names free records, each once.
+        fn check_invariants_of_free(&self) {
+            let free = self.free.indices(self);
+            assert_eq!(free.len(), 7);
+            assert!(free.iter().all(|index| self.record(*index).word().state() == State::Free));
+        }
     }
 
     fn free(slab: &Slab, index: u32) {

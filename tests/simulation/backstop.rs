@@ -118,7 +118,7 @@ fn a_host_that_waits_for_room_in_the_queue_is_not_lost() {
     let signal = Arc::new(EventFd::new().expect("a descriptor"));
     let shared =
         Arc::new(Shared::new(&config, true, Box::new(Bell::default()), 7, u32::MAX).expect("there is address space"));
-    let mut events = Events { shared: shared.clone(), signal: signal.clone() };
+    let mut events = Events { shared: shared.clone(), stage: Arc::default(), signal: signal.clone() };
     let mut delivery = Delivery::Queue(signal);
     let mut engine = Engine::new(&config);
     for id in 0..50_u32 {

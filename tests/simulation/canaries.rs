@@ -76,6 +76,11 @@ fn a_word_that_repeats_is_seen() {
 }
 
 #[test]
+fn an_age_that_an_earlier_host_cuts_is_seen() {
+    must_break(Canary::RaisedStamp, "a registration counts from when it was heard");
+}
+
+#[test]
 fn with_nothing_planted_nothing_is_seen() {
     assert_eq!(first_failure(), None);
     assert_eq!(first_failure_of(true), None);

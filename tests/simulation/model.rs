@@ -90,6 +90,8 @@ pub(super) struct Model {
     pub(super) stale: Vec<Option<Handle>>,
     pub(super) gone: HashMap<Handle, Gone>,
     pub(super) alive: usize,
+    /// Registrations with an age: each may take a record that was never used.
+    pub(super) aged: u64,
     issued: HashSet<Handle>,
     /// Per record: the last announce of its last incarnation, and how many it had.
     ended: HashMap<u32, (i64, u32)>,
@@ -127,6 +129,7 @@ impl Model {
             stale: vec![None; plan.hosts as usize],
             gone: HashMap::new(),
             alive: 0,
+            aged: 0,
             issued: HashSet::new(),
             ended: HashMap::new(),
             lives: plan.lives,
@@ -194,7 +197,7 @@ impl Model {
         if uses >= self.lives {
             self.broken("a handle names one incarnation", || format!("record {record} had {uses} lives"));
         }
-        if last_ms < stamp.max(0) || last_ms > self.time.stamp() {
+        if last_ms != stamp.max(0) {
             self.broken("a registration counts from when it was heard", || format!("{last_ms} ms for {stamp} ms"));
         }
         // What lies before the opening shows as the opening.
@@ -211,6 +214,7 @@ impl Model {
             born_late: self.time.stamp() - stamp >= self.rules.ttl_ms(interval_ms) as i64,
             checked_ms: i64::MAX,
         };
+        self.aged += u64::from(stamp < self.time.stamp());
         self.ended.insert(record, (floor, uses + 1));
         self.current[host as usize] = Some(life);
         self.alive += 1;
@@ -243,7 +247,7 @@ impl Model {
 
     /// Records in use: at least, and at most, because those of hosts that left come back during a look.
     pub(super) fn in_use(&self) -> (usize, usize) {
-        let certain = self.alive + self.gone.len() + self.counts.retired as usize;
+        let certain = self.alive + self.gone.len();
         (certain, certain + self.departed.len())
     }
 
@@ -361,6 +365,6 @@ impl Model {
 
     /// The most records in use at a time, retired ones included.
     pub(super) fn peak(&self) -> usize {
-        self.peak
+        self.peak + self.counts.retired as usize
     }
 }
