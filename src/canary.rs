@@ -46,6 +46,12 @@ pub(crate) enum Canary {
     UncappedStamp,
     /// The bound that goes with a sum is made of a horizon that is newer than the sum.
     LateBound,
+    /// A stamp of the counter is compared with the end of its window only.
+    OneEnd,
+    /// A sum that has expired, or that counter and clock disagree about, is not withdrawn.
+    KeptSum,
+    /// A sum comes back after one reading.
+    OneReading,
     /// A host leaves without the grace after its TTL.
     NoGrace,
     /// Time in which nobody looked counts against the hosts.

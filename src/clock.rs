@@ -60,6 +60,10 @@ pub(crate) struct Gap {
     pub(crate) length: Tick,
 }
 
+/// How often the kernel is asked whether it tells the time by the counter, and how long announcers use the coarse clock at least
+/// once they have fallen back to it.
+const ASK_NS: u64 = 10_000 * TICK_NS;
+
 /// Time stands still after this: a word holds no later announce.
 const END_NS: u64 = (LAST_TICK - EPOCH) * TICK_NS;
 
@@ -99,9 +103,12 @@ pub(crate) struct Clock {
     granule_log2: u32,
     /// What announcers read; `None` for the manual clock. With the counter, where that does not tell.
     source: Option<os::Source>,
-    /// Stamps are made of the processor's counter.
+    /// Stamps are made of the processor's counter, unless they have `fallen` back to the coarse clock.
     counts: bool,
     counter: Counter,
+    fallen: AtomicBool,
+    /// When the observer last changed its mind about the counter, or asked the kernel about it, by `CLOCK_MONOTONIC`.
+    asked_ns: StatU64,
     /// The reading of the clock at which the wheel was opened; 0 for a manual one.
     base_ns: u64,
     /// The manual clock's time since open.
@@ -146,6 +153,8 @@ impl Clock {
             },
             counts: scale.is_some(),
             counter: Counter::new(scale.unwrap_or(0)),
+            fallen: AtomicBool::new(false),
+            asked_ns: StatU64::new(base_ns),
             base_ns,
             manual_ns: AtomicU64::new(0),
         }
@@ -156,8 +165,11 @@ impl Clock {
     pub(crate) fn stamp(&self) -> Tick {
         // Acquire: pairs with the release in `Observer::look`; who sees a horizon sees the shift published before it.
         let horizon = self.published.horizon.load(Ordering::Acquire);
-        let counted = if self.counts { self.counter.checked(os::count) } else { None };
-        let stamp = counted.unwrap_or_else(|| self.reading());
+        let counted = if self.counts { self.counter.stamp(os::count) } else { None };
+        let stamp = counted.map_or_else(|| self.reading(), Stamp::tick);
+        if self.counts && counted.is_none() {
+            self.counter.expire(stamp);
+        }
         if planted(Canary::UncappedStamp) { stamp } else { stamp.min(horizon) }
     }
 
@@ -165,7 +177,19 @@ impl Clock {
     /// calls [`hear`](Self::hear).
     #[inline(always)]
     pub(crate) fn plain_stamp(&self) -> Option<Stamp> {
-        if self.counts { self.counter.stamp(os::count) } else { self.plain_reading() }
+        if self.counts { self.counter.stamp(os::count).or_else(|| self.plain_fallback()) } else { self.plain_reading() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn plain_fallback(&self) -> Option<Stamp> {
+        if self.has_fallen() { self.plain_reading() } else { None }
+    }
+
+    /// Whether announces are stamped with the coarse clock in place of the counter.
+    fn has_fallen(&self) -> bool {
+        // Acquire: pairs with the release in `fall_back`: a reading of the coarse clock gets its margin.
+        self.fallen.load(Ordering::Acquire)
     }
 
     #[inline]
@@ -180,10 +204,11 @@ impl Clock {
     /// Wheel time by the announcer's clock, horizon or not; its caller has loaded that.
     #[inline(always)]
     fn reading(&self) -> Tick {
+        let source = if self.counts && self.has_fallen() { Some(os::COARSE) } else { self.source };
         // Acquire: keeps the clock's reading behind it. With a reading from before a raise and a shift from after it the
         // stamp would lie in the past.
         let shift_ns = self.published.shift_ns.load(Ordering::Acquire);
-        let ns = match self.source {
+        let ns = match source {
             Some(source) => os::read(source),
             // Relaxed: who was told of the new time sees it; the observer publishes what follows from it.
             None => self.manual_ns.load(Ordering::Relaxed),
@@ -224,7 +249,7 @@ impl Clock {
         let before = self.published.plain_until.load(Ordering::Relaxed);
         // Acquire: as in `stamp`.
         let until = self.plain_until(self.published.horizon.load(Ordering::Acquire), granule);
-        if self.counts && self.counter.is_due(stamp, until) {
+        if self.counts && self.counter.is_due(stamp, until) && !self.has_fallen() {
             self.calibrate(granule);
         }
         if before != 0 && before < until {
@@ -325,7 +350,7 @@ impl Clock {
 
     /// By how much a stamp may be late.
     pub(crate) fn margin_ns(&self) -> u64 {
-        if self.counts { counter::MARGIN_NS } else { self.lag_ns() }
+        if self.counts && !self.has_fallen() { counter::MARGIN_NS + self.lag_ns() } else { self.lag_ns() }
     }
 
     /// What readings are raised by.
@@ -333,24 +358,54 @@ impl Clock {
         self.published.margin_ns.load(Ordering::Relaxed)
     }
 
-    /// What announces are stamped with.
+    /// What announces are stamped with at present.
     pub(crate) fn kind(&self) -> ClockKind {
-        self.kind
+        if self.counts && self.has_fallen() { ClockKind::Coarse } else { self.kind }
+    }
+
+    /// Looks after the counter. The observer's, now and then: falls back to the coarse clock when counter and clock have
+    /// disagreed twice in a row, or the kernel tells the time by something else now; and tries the counter again after a while.
+    pub(crate) fn watch_counter(&self) {
+        if !self.counts {
+            return;
+        }
+        let now_ns = os::precise_ns();
+        // Relaxed: the observer's own.
+        let is_time = now_ns.saturating_sub(self.asked_ns.load(Ordering::Relaxed)) >= ASK_NS;
+        if is_time {
+            self.asked_ns.store(now_ns, Ordering::Relaxed);
+        }
+        if self.has_fallen() {
+            if is_time && self.counter.is_sound(os::reading) && os::counts() {
+                // Relaxed: an announcer that reads the coarse clock once more has its margin, which stays.
+                self.fallen.store(false, Ordering::Relaxed);
+            }
+        } else if self.counter.is_suspect() || is_time && !os::counts() {
+            self.asked_ns.store(now_ns, Ordering::Relaxed);
+            self.fall_back();
+        }
+    }
+
+    fn fall_back(&self) {
+        self.raise_margin((2 * os::coarse_resolution_ns()).max(lag_now_ns() + TICK_NS));
+        // Release: pairs with the acquire in `has_fallen`; after the shift with the margin.
+        self.fallen.store(true, Ordering::Release);
+    }
+
+    /// Raises the margin, at most to its greatest value.
+    fn raise_margin(&self, margin_ns: u64) {
+        let margin_ns = margin_ns.min(MARGIN_NS_MAX);
+        if margin_ns > self.lag_ns() {
+            // Relaxed: announcers see it as part of the shift.
+            self.published.margin_ns.store(margin_ns, Ordering::Relaxed);
+            self.publish_shift();
+        }
     }
 
     /// Raises the margin to the coarse clock's present lag and a millisecond.
     pub(crate) fn measure_lag(&self) {
-        if self.kind != ClockKind::Coarse {
-            return;
-        }
-        // Precise first: a pause between the two makes the lag look smaller, never greater.
-        let precise = os::precise_ns();
-        let lag = precise.saturating_sub(os::coarse_ns());
-        let margin = (lag + TICK_NS).min(MARGIN_NS_MAX);
-        if margin > self.lag_ns() {
-            // Relaxed: see `stamp`.
-            self.published.margin_ns.store(margin, Ordering::Relaxed);
-            self.publish_shift();
+        if self.kind() == ClockKind::Coarse {
+            self.raise_margin(lag_now_ns() + TICK_NS);
         }
     }
 
@@ -367,6 +422,13 @@ impl Clock {
         self.published.plain_until.store(0, Ordering::Relaxed);
         self.counter.close();
     }
+}
+
+/// By how much the coarse clock lags at present.
+fn lag_now_ns() -> u64 {
+    // Precise first: a pause between the two makes the lag look smaller, never greater.
+    let precise = os::precise_ns();
+    precise.saturating_sub(os::coarse_ns())
 }
 
 /// See [`Published::shift_ns`]. A reading lies before the opening by less than the epoch is long.
@@ -437,6 +499,9 @@ impl Observer {
         if publish {
             // Release: pairs with the acquire in `Clock::stamp`; after the shift.
             clock.published.horizon.store(self.horizon, Ordering::Release);
+        }
+        if clock.counts {
+            clock.counter.expire(self.tick());
         }
         self.tick()
     }

@@ -344,6 +344,7 @@ impl Observing {
             }
             self.engine.awake(&self.shared);
             self.shared.thread.wake_ups.add(1);
+            self.shared.clock.watch_counter();
             self.shared.clock.measure_lag();
             began_ns = self.shared.clock.observe_ns();
         }

@@ -14,9 +14,13 @@
 //! look, and after it, no stamp is below a bound from before it; and there is no other bound until somebody makes a new sum.
 //! A holder that was held back stores a bound that has passed already.
 //!
-//! **When the counter lies.** A sum is made only where counter and clock agree about the time since the last attempt: not
-//! after the machine was suspended, nor by a counter that begins anew or has another rate than when it was measured. A stamp from
-//! far before the bound is none.
+//! **When the counter lies.** A counter may jump while `CLOCK_MONOTONIC` goes on: after a restored snapshot or a live migration of
+//! a virtual machine, or where the processors' counters differ. So a stamp is plain only in a window: before the bound, and not
+//! before it by more than the span and the margin. An announcer whose stamp is outside reads the clock. A sum is withdrawn, which
+//! ends all plain stamps, as soon as an announcer that reads the clock finds it expired, or a calibration finds that counter and
+//! clock disagree about the time since the last attempt. Otherwise a counter that jumped back would walk into the window of a
+//! sum that nobody has renewed. A sum comes back once two readings in a row agree. When they disagree twice in a row the observer
+//! lets announcers use the coarse clock for a while ([`Clock`](super::Clock)).
 //!
 //! Units of time are those of a [`Stamp`], so that a word is made of it by a mask: a quarter of a nanosecond.
 
@@ -33,13 +37,19 @@ const SPAN: Tick = 8;
 /// By how much a stamp may be late.
 pub(super) const MARGIN_NS: u64 = SPAN * TICK_NS / 8;
 
-/// Stamps so long before the bound are not the counter's: twice what one can be if all is well.
-const WINDOW: Tick = 2 * SPAN;
+/// How long before the bound a stamp can be if all is well, in units.
+const WINDOW: u64 = (SPAN << Stamp::FRACTION) + (MARGIN_NS / TICK_NS << Stamp::FRACTION);
+
+/// A stamp of the clock so long before the bound is not covered by the sum: twice what one can be if all is well.
+const COVERED: Tick = 2 * SPAN;
+
+/// Disagreements in a row after which the counter is not to be trusted.
+const SUSPECT: u64 = 2;
 
 /// Rounding, and the time between counter and clock, in units: a microsecond.
 const ROUNDING: u64 = 1 << Stamp::FRACTION >> 10;
 
-/// The first bound: below what any counter that runs makes, and not that of a closed wheel.
+/// The first bound, and that of a sum that was withdrawn: below what any counter makes, and not that of a closed wheel.
 const NOT_YET: u64 = 1;
 
 /// What announcers read at each announce and one of them writes every 8 ms: a line of its own.
@@ -56,6 +66,8 @@ pub(super) struct Counter {
     /// The last reading, 0 before the first. Its owner holds `busy`.
     count: StatU64,
     ns: StatU64,
+    /// How often counter and clock have disagreed in a row.
+    disagreements: StatU64,
 }
 
 impl Counter {
@@ -68,10 +80,11 @@ impl Counter {
             busy: AtomicBool::new(false),
             count: StatU64::new(0),
             ns: StatU64::new(0),
+            disagreements: StatU64::new(0),
         }
     }
 
-    /// The stamp of now, if it is plain. If it is not news for the host it may be no stamp: see `checked`.
+    /// The stamp of now, if it is plain.
     #[inline(always)]
     pub(super) fn stamp(&self, count: impl FnOnce() -> u64) -> Option<Stamp> {
         // Acquire: pairs with the release in `calibrate`: who sees a bound sees its sum or a later one.
@@ -82,14 +95,44 @@ impl Counter {
         let sum = self.sum.load(Ordering::Acquire);
         point(Point::Summed);
         let stamp = scaled(count(), self.scale).wrapping_add(sum);
-        (stamp < until || planted(Canary::UncappedStamp) && until > NOT_YET).then_some(Stamp::from_bits(stamp))
+        is_plain(stamp, until).then_some(Stamp::from_bits(stamp))
     }
 
-    /// The stamp of now, if it is plain, and not so long ago that the counter must have begun anew.
-    pub(super) fn checked(&self, count: impl FnOnce() -> u64) -> Option<Tick> {
-        // Relaxed: a bound that moved on meanwhile is at most a span further.
+    /// Ends plain stamps if the clock reads `now` and the sum has expired by then.
+    pub(super) fn expire(&self, now: Tick) {
+        // Relaxed: the exchange below checks it.
         let until = self.until.load(Ordering::Relaxed);
-        self.stamp(count).map(Stamp::tick).filter(|&stamp| is_covered(stamp, until >> Stamp::FRACTION))
+        if until > NOT_YET && until >> Stamp::FRACTION <= now {
+            self.withdraw(until);
+        }
+    }
+
+    /// Ends plain stamps whose bound is `until`, or a later one.
+    fn withdraw(&self, until: u64) {
+        if planted(Canary::KeptSum) {
+            return;
+        }
+        // Relaxed: a stamp that an announcer makes meanwhile is as good as one made a moment ago. Failed: another thread has
+        // withdrawn the sum or made a new one, or the wheel is closed.
+        let _ = self.until.compare_exchange(until, NOT_YET, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether counter and clock have disagreed too often.
+    pub(super) fn is_suspect(&self) -> bool {
+        // Relaxed: the observer asks again.
+        self.disagreements.load(Ordering::Relaxed) >= SUSPECT
+    }
+
+    /// Whether counter and clock agree about the time since the last reading, while no announcer uses the counter.
+    pub(super) fn is_sound(&self, read: impl FnOnce() -> Option<Reading>) -> bool {
+        // Acquire: as in `calibrate`.
+        if self.busy.swap(true, Ordering::Acquire) {
+            return false;
+        }
+        let sound = read().is_some_and(|reading| self.agrees(&reading));
+        // Release: pairs with the acquire above.
+        self.busy.store(false, Ordering::Release);
+        sound
     }
 
     /// Whether a new sum should be made when somebody was heard at `stamp`.
@@ -109,9 +152,18 @@ impl Counter {
             return;
         }
         let (bound, shift_ns) = terms();
-        if let Some(reading) = read()
-            && self.agrees(&reading)
-        {
+        let Some(reading) = read() else {
+            // Release: pairs with the acquire above.
+            self.busy.store(false, Ordering::Release);
+            return;
+        };
+        if !self.agrees(&reading) && !planted(Canary::OneReading) {
+            // Relaxed: as in `expire`.
+            let until = self.until.load(Ordering::Relaxed);
+            if until > NOT_YET {
+                self.withdraw(until);
+            }
+        } else {
             let now_ns = reading.ns.wrapping_add(shift_ns);
             let sum = units(now_ns.wrapping_add(MARGIN_NS)).wrapping_sub(scaled(reading.count, self.scale));
             // Release: pairs with the acquire in `stamp`.
@@ -137,7 +189,12 @@ impl Counter {
         self.ns.store(reading.ns, Ordering::Relaxed);
         let counted = scaled(reading.count.wrapping_sub(last_count), self.scale);
         let passed = units(reading.ns.wrapping_sub(last_ns));
-        last_count != 0 && counted.abs_diff(passed) <= passed / 32 + ROUNDING
+        let agrees = counted.abs_diff(passed) <= passed / 32 + ROUNDING;
+        if last_count != 0 {
+            let disagreements = if agrees { 0 } else { self.disagreements.load(Ordering::Relaxed) + 1 };
+            self.disagreements.store(disagreements, Ordering::Relaxed);
+        }
+        last_count != 0 && agrees
     }
 
     /// No stamp is plain any more.
@@ -147,9 +204,16 @@ impl Counter {
     }
 }
 
+/// Whether a stamp lies in the window before the bound.
 #[inline(always)]
+fn is_plain(stamp: u64, until: u64) -> bool {
+    let capped = stamp.wrapping_sub(until) >= WINDOW.wrapping_neg();
+    capped || planted(Canary::UncappedStamp) && until > NOT_YET || planted(Canary::OneEnd) && stamp < until
+}
+
+/// Whether a stamp of the clock lies before the bound of a sum that is good for it.
 fn is_covered(stamp: Tick, until: Tick) -> bool {
-    until.wrapping_sub(stamp).wrapping_sub(1) < WINDOW
+    until.wrapping_sub(stamp).wrapping_sub(1) < COVERED
 }
 
 /// A count in units.
@@ -171,6 +235,7 @@ pub(super) fn scale(counted: u64, passed: u64) -> Option<u64> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::canary::with;
     use crate::clock::os;
     use crate::tick::EPOCH;
     use std::cell::Cell;
@@ -214,7 +279,32 @@ mod tests {
         }
 
         fn stamp(&self) -> Option<Tick> {
-            self.counter.checked(|| self.count.get())
+            self.counter.stamp(|| self.count.get()).map(Stamp::tick)
+        }
+
+        /// An announce: by the counter or, where that does not tell, by the clock, which has an announcer make a new sum.
+        fn announce(&self) -> Tick {
+            self.stamp().unwrap_or_else(|| {
+                let now = self.now();
+                self.counter.expire(now);
+                if self.counter.is_due(now, LATE) {
+                    self.calibrate(LATE);
+                }
+                now
+            })
+        }
+
+        /// Announces every 50 us for so long; panics if one is stamped early. Returns how many stamps were the counter's.
+        fn announce_for(&self, ms: u64) -> usize {
+            (0..ms * 20)
+                .filter(|_| {
+                    self.pass(50_000, 1_000_000);
+                    let plain = self.stamp().is_some();
+                    let stamp = self.announce();
+                    assert!(stamp >= self.now(), "a stamp of {stamp} at {}", self.now());
+                    plain
+                })
+                .count()
         }
 
         /// The tick of now, rounded up: no stamp may be earlier.
@@ -282,6 +372,88 @@ mod tests {
         }
     }
 
+    /// The counter jumps by so many milliseconds while the clock goes on.
+    fn jump(by_ms: i64, idle: bool) -> World {
+        let world = World::agreed();
+        world.announce_for(20);
+        world.count.set(world.count.get().wrapping_add_signed(by_ms * 20_000_000));
+        if idle {
+            // No host announces until the counter has walked back to the last sum. The observer looks in between.
+            (0..2).for_each(|_| {
+                world.pass(by_ms.unsigned_abs() * 495_000, by_ms.unsigned_abs() * 9_900_000);
+                world.counter.expire(world.now());
+            });
+        }
+        assert!(world.announce_for(3000) > 50_000, "the counter makes the stamps again");
+        world
+    }
+
+    #[test]
+    fn a_counter_that_jumps_makes_no_early_stamp() {
+        for by_ms in [-2000, -500, -20, -10, 10, 20, 500, 2000] {
+            for idle in [false, true] {
+                let world = jump(by_ms, idle);
+                assert!(!world.counter.is_suspect(), "one jump is one disagreement");
+            }
+        }
+    }
+
+    #[test]
+    fn each_rule_of_the_window_is_needed() {
+        for (canary, idle) in [(Canary::OneEnd, false), (Canary::KeptSum, true)] {
+            let broken = std::panic::catch_unwind(|| with(canary, || jump(-500, idle)));
+            assert!(broken.is_err(), "nothing breaks with {canary:?}");
+        }
+    }
+
+    #[test]
+    fn counters_of_two_processors_that_differ_make_no_early_stamp() {
+        let world = World::agreed();
+        let (mut plain, behind) = (0, 20 * 20_000_000);
+        for turn in 0..4000 {
+            world.pass(50_000, 1_000_000);
+            // Every third announce is made on the processor whose counter is behind.
+            let there = turn % 3 == 0;
+            world.count.set(world.count.get() - u64::from(there) * behind);
+            plain += usize::from(world.stamp().is_some());
+            let stamp = world.announce();
+            assert!(stamp >= world.now(), "a stamp of {stamp} at {}", world.now());
+            world.count.set(world.count.get() + u64::from(there) * behind);
+        }
+        assert!(plain < 4000);
+    }
+
+    #[test]
+    fn a_counter_that_disagrees_twice_in_a_row_is_suspect_until_it_agrees() {
+        let world = World::agreed();
+        for _ in 0..2 {
+            assert!(!world.counter.is_suspect());
+            world.pass(9_000_000, 150_000_000);
+            world.calibrate(LATE);
+            assert_eq!(world.stamp(), None);
+        }
+        assert!(world.counter.is_suspect());
+        let reading = || Some(Reading { count: world.count.get(), ns: world.ns.get() });
+        world.pass(9_000_000, 150_000_000);
+        assert!(!world.counter.is_sound(reading));
+        world.pass(9_000_000, 180_000_000);
+        assert!(world.counter.is_sound(reading));
+        assert!(!world.counter.is_suspect());
+    }
+
+    #[test]
+    fn two_readings_must_agree_before_a_sum_comes_back() {
+        let back_after_one = || {
+            let world = World::agreed();
+            world.count.set(7);
+            world.pass(9_000_000, 180_000_000);
+            world.calibrate(LATE);
+            world.stamp().is_some()
+        };
+        assert!(!back_after_one());
+        assert!(with(Canary::OneReading, back_after_one));
+    }
+
     #[test]
     fn a_reading_that_failed_and_a_holder_elsewhere_change_nothing() {
         let world = World::agreed();
@@ -329,7 +501,7 @@ mod tests {
         let (mut plain, mut began) = (0, os::precise_ns());
         let end = began + 300_000_000;
         while began < end {
-            let stamp = counter.checked(os::count);
+            let stamp = counter.stamp(os::count).map(Stamp::tick);
             let ended = os::precise_ns();
             if let Some(stamp) = stamp {
                 plain += 1;
