@@ -28,6 +28,12 @@ pub(crate) enum Canary {
     NoSleepFence,
     /// A registration completed by a helper is not reported by it.
     SilentHelper,
+    /// A replacement counts as soon as the index knows it, while the old incarnation lives.
+    HastyReplacement,
+    /// A look-up that finds a dead incarnation does not ask the index again.
+    TrustedDeath,
+    /// The end of a replaced incarnation does not say that the index knows its successor.
+    QuietReplacement,
     /// The loser of a race for an id keeps its record.
     LoserKeepsRecord,
     /// The thread takes a due host without a CAS.

@@ -166,10 +166,11 @@ impl Clock {
         // Acquire: pairs with the release in `Observer::look`; who sees a horizon sees the shift published before it.
         let horizon = self.published.horizon.load(Ordering::Acquire);
         let counted = if self.counts { self.counter.stamp(os::count) } else { None };
-        let stamp = counted.map_or_else(|| self.reading(), Stamp::tick);
-        if self.counts && counted.is_none() {
-            self.counter.expire(stamp);
-        }
+        let stamp = match counted {
+            Some(stamp) => stamp.tick(),
+            None if self.counts => self.reading_beside_the_counter(),
+            None => self.reading(self.source),
+        };
         if planted(Canary::UncappedStamp) { stamp } else { stamp.min(horizon) }
     }
 
@@ -177,13 +178,15 @@ impl Clock {
     /// calls [`hear`](Self::hear).
     #[inline(always)]
     pub(crate) fn plain_stamp(&self) -> Option<Stamp> {
-        if self.counts { self.counter.stamp(os::count).or_else(|| self.plain_fallback()) } else { self.plain_reading() }
+        if self.counts { self.counter.stamp(os::count) } else { self.plain_reading() }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn plain_fallback(&self) -> Option<Stamp> {
-        if self.has_fallen() { self.plain_reading() } else { None }
+    /// Wheel time where the counter does not tell.
+    fn reading_beside_the_counter(&self) -> Tick {
+        // The announcer asks for the fallback first, and so sees the shift that was published before it.
+        let stamp = self.reading(if self.has_fallen() { Some(os::COARSE) } else { self.source });
+        self.counter.expire(stamp);
+        stamp
     }
 
     /// Whether announces are stamped with the coarse clock in place of the counter.
@@ -197,14 +200,13 @@ impl Clock {
         // Acquire: pairs with the release in `hear`, which had acquired a horizon no earlier than this; so who sees it sees
         // the shift published before that horizon.
         let until = self.published.plain_until.load(Ordering::Acquire);
-        let stamp = self.reading();
+        let stamp = self.reading(self.source);
         (stamp < until || planted(Canary::UncappedStamp)).then_some(Stamp::of(stamp))
     }
 
     /// Wheel time by the announcer's clock, horizon or not; its caller has loaded that.
     #[inline(always)]
-    fn reading(&self) -> Tick {
-        let source = if self.counts && self.has_fallen() { Some(os::COARSE) } else { self.source };
+    fn reading(&self, source: Option<os::Source>) -> Tick {
         // Acquire: keeps the clock's reading behind it. With a reading from before a raise and a shift from after it the
         // stamp would lie in the past.
         let shift_ns = self.published.shift_ns.load(Ordering::Acquire);

@@ -14,7 +14,7 @@ use crate::error::{
 };
 use crate::event::{Handler, Verdict};
 use crate::expiry::{self, Delivery, EventFd, Events, ObservingGuard, Stage, drop_handler, in_callback};
-use crate::liveness::{Announced, Engine, Interval, Outcome, Shared, Wake};
+use crate::liveness::{Announced, Engine, Interval, Outcome, Replaced, Shared, Wake};
 use crate::record::Handle;
 use crate::snapshot::{self, Restored};
 use crate::stats::{HostStatus, HostView, Stats};
@@ -168,6 +168,26 @@ impl HostWheel {
         self.shared.announce(id.as_ref(), interval.into(), age, user_data)
     }
 
+    /// The host `id` came back as another process: ends the incarnation that is known, without a leave event, and begins a new
+    /// one with a new handle, in one step for everybody else. At no moment is the id unknown, or known twice. An id that is not
+    /// known is registered.
+    ///
+    /// The old handle is stale from then on, so a late goodbye by it does not end the new incarnation: say goodbye by
+    /// [`leave_handle`](Self::leave_handle), and put the handle, or a boot id of one's own, into the message. User data of the
+    /// incarnation that ended are the caller's again. Waits for another `replace` of the same id; else as
+    /// [`announce`](Self::announce).
+    ///
+    /// # Errors
+    /// As for [`announce`](Self::announce); a full table refuses only an id that is not known.
+    pub fn replace(
+        &self,
+        id: impl AsRef<[u8]>,
+        interval: impl Into<Interval>,
+        user_data: u64,
+    ) -> Result<Replaced, AnnounceError> {
+        self.shared.replace(id.as_ref(), interval.into(), user_data)
+    }
+
     /// The host was heard; its interval stays. The cheapest announce: one compare-and-swap.
     ///
     /// # Errors
@@ -218,8 +238,8 @@ impl HostWheel {
         self.shared.inspect(handle)
     }
 
-    /// Calls `f` for every host that is known and not handed out as a leave, until it breaks. Hosts that come or go
-    /// meanwhile may be missed, and no id is shown twice; `f` may call the wheel, and may block. O(hosts). Works after close as
+    /// Calls `f` for every host that is known and not handed out as a leave, until it breaks. Hosts that come, go or are
+    /// replaced meanwhile may be missed, and no id is shown twice; `f` may call the wheel, and may block. O(hosts). Works after close as
     /// well.
     pub fn each(&self, f: impl FnMut(HostView<'_>) -> ControlFlow<()>) {
         self.shared.each(f);

@@ -94,7 +94,7 @@ pub use event::{Event, EventKind, GuardEvent, GuardKind, Handler, HostId, Reason
 pub use expiry::Events;
 #[cfg(not(loom))]
 pub use host_wheel::HostWheel;
-pub use liveness::{Announced, Interval, Outcome};
+pub use liveness::{Announced, Interval, Outcome, Replaced};
 pub use record::Handle;
 #[cfg(not(loom))]
 pub use snapshot::Restored;

@@ -54,6 +54,8 @@ pub(crate) enum Point {
     Removing,
     /// Registrant: the index knows the record, which is still Reserved.
     Entered,
+    /// Replacer: the old incarnation is over, the new one is still Reserved.
+    Replaced,
     /// Leaver: the word was read, the CAS is next.
     Leaving,
     /// Leaver: the word says Left, the record is not marked.

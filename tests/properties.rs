@@ -63,6 +63,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (0..IDS, interval(), age(), any::<u64>())
             .prop_map(|(id, interval, age, data)| Op::Announce { id, interval, age, data }),
+        2 => (0..IDS, interval(), any::<u64>()).prop_map(|(id, interval, data)| Op::Replace { id, interval, data }),
         1 => any::<bool>().prop_map(Op::AnnounceBadId),
         6 => (which, age()).prop_map(|(which, age)| Op::Renew(which, age)),
         2 => (0..IDS).prop_map(Op::Leave),

@@ -56,8 +56,9 @@ const NOT_YET: u64 = 1;
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Counter {
-    /// In units, as all here: a stamp before this one is good and plain; 0 for ever once closed.
-    until: AtomicU64,
+    /// In units, as all here: the last stamp that is good and plain; 0 for ever once closed. (Not the first one after it: so the
+    /// check of a stamp is one subtraction and one comparison.)
+    last: AtomicU64,
     /// What is added to a scaled count; it may wrap.
     sum: AtomicU64,
     /// Units per count, times 2^64. Not an atomic: one instruction less, and they count (docs/performance.md).
@@ -74,7 +75,7 @@ impl Counter {
     /// Makes no stamps yet; none at all with scale 0, that of no counter.
     pub(super) fn new(scale: u64) -> Counter {
         Counter {
-            until: AtomicU64::new(NOT_YET),
+            last: AtomicU64::new(NOT_YET),
             sum: AtomicU64::new(0),
             scale,
             busy: AtomicBool::new(false),
@@ -88,33 +89,33 @@ impl Counter {
     #[inline(always)]
     pub(super) fn stamp(&self, count: impl FnOnce() -> u64) -> Option<Stamp> {
         // Acquire: pairs with the release in `calibrate`: who sees a bound sees its sum or a later one.
-        let until = self.until.load(Ordering::Acquire);
+        let last = self.last.load(Ordering::Acquire);
         point(Point::Bounded);
         // Acquire: pairs with the release in `calibrate`: the counter, read next, is not from before a late look that the sum
         // knows of.
         let sum = self.sum.load(Ordering::Acquire);
         point(Point::Summed);
         let stamp = scaled(count(), self.scale).wrapping_add(sum);
-        is_plain(stamp, until).then_some(Stamp::from_bits(stamp))
+        is_plain(stamp, last).then_some(Stamp::from_bits(stamp))
     }
 
     /// Ends plain stamps if the clock reads `now` and the sum has expired by then.
     pub(super) fn expire(&self, now: Tick) {
         // Relaxed: the exchange below checks it.
-        let until = self.until.load(Ordering::Relaxed);
-        if until > NOT_YET && until >> Stamp::FRACTION <= now {
-            self.withdraw(until);
+        let last = self.last.load(Ordering::Relaxed);
+        if end(last) <= now {
+            self.withdraw(last);
         }
     }
 
-    /// Ends plain stamps whose bound is `until`, or a later one.
-    fn withdraw(&self, until: u64) {
-        if planted(Canary::KeptSum) {
+    /// Ends plain stamps, if `last` is the last one.
+    fn withdraw(&self, last: u64) {
+        if last <= NOT_YET || planted(Canary::KeptSum) {
             return;
         }
         // Relaxed: a stamp that an announcer makes meanwhile is as good as one made a moment ago. Failed: another thread has
         // withdrawn the sum or made a new one, or the wheel is closed.
-        let _ = self.until.compare_exchange(until, NOT_YET, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.last.compare_exchange(last, NOT_YET, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Whether counter and clock have disagreed too often.
@@ -138,8 +139,8 @@ impl Counter {
     /// Whether a new sum should be made when somebody was heard at `stamp`.
     pub(super) fn is_due(&self, stamp: Tick, bound: Tick) -> bool {
         // Relaxed: `calibrate` looks again.
-        let until = self.until.load(Ordering::Relaxed);
-        let (closed, until) = (until == 0, until >> Stamp::FRACTION);
+        let last = self.last.load(Ordering::Relaxed);
+        let (closed, until) = (last == 0, end(last));
         // A stamp of the clock is without the margin.
         !closed && !is_covered(stamp + SPAN / 4, until) && until < bound
     }
@@ -159,10 +160,7 @@ impl Counter {
         };
         if !self.agrees(&reading) && !planted(Canary::OneReading) {
             // Relaxed: as in `expire`.
-            let until = self.until.load(Ordering::Relaxed);
-            if until > NOT_YET {
-                self.withdraw(until);
-            }
+            self.withdraw(self.last.load(Ordering::Relaxed));
         } else {
             let now_ns = reading.ns.wrapping_add(shift_ns);
             let sum = units(now_ns.wrapping_add(MARGIN_NS)).wrapping_sub(scaled(reading.count, self.scale));
@@ -170,11 +168,11 @@ impl Counter {
             self.sum.store(sum, Ordering::Release);
             point(Point::Summed);
             // Relaxed: only `close` may come between, and the exchange sees it.
-            let before = self.until.load(Ordering::Relaxed);
-            let until = (now_ns / TICK_NS + SPAN).min(bound) << Stamp::FRACTION;
-            if before != 0 && before < until {
+            let before = self.last.load(Ordering::Relaxed);
+            let last = ((now_ns / TICK_NS + SPAN).min(bound) << Stamp::FRACTION) - 1;
+            if before != 0 && before < last {
                 // Release: pairs with the acquire in `stamp`.
-                let _ = self.until.compare_exchange(before, until, Ordering::Release, Ordering::Relaxed);
+                let _ = self.last.compare_exchange(before, last, Ordering::Release, Ordering::Relaxed);
             }
         }
         // Release: pairs with the acquire above.
@@ -200,15 +198,21 @@ impl Counter {
     /// No stamp is plain any more.
     pub(super) fn close(&self) {
         // Relaxed: as `plain_until` of a wheel that is closed. It stays 0: a holder exchanges it only for another value than 0.
-        self.until.store(0, Ordering::Relaxed);
+        self.last.store(0, Ordering::Relaxed);
     }
 }
 
-/// Whether a stamp lies in the window before the bound.
+/// Whether a stamp lies in the window that ends with the last plain one.
 #[inline(always)]
-fn is_plain(stamp: u64, until: u64) -> bool {
-    let capped = stamp.wrapping_sub(until) >= WINDOW.wrapping_neg();
-    capped || planted(Canary::UncappedStamp) && until > NOT_YET || planted(Canary::OneEnd) && stamp < until
+fn is_plain(stamp: u64, last: u64) -> bool {
+    last.wrapping_sub(stamp) < WINDOW
+        || planted(Canary::UncappedStamp) && last > NOT_YET
+        || planted(Canary::OneEnd) && stamp <= last
+}
+
+/// The tick before which stamps are plain; 0 if none is.
+fn end(last: u64) -> Tick {
+    (last + 1) >> Stamp::FRACTION
 }
 
 /// Whether a stamp of the clock lies before the bound of a sum that is good for it.

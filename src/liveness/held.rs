@@ -245,6 +245,30 @@ fn a_registrant_may_be_held_at_any_step() {
 }
 
 #[test]
+fn a_replacer_may_be_held_at_any_step() {
+    use Point::*;
+    for point in [Filled, Entering, Entered, Leaving, Left, Replaced, Reporting, LeafMarked, MiddleMarked, Marked] {
+        for resume_at in [1, 40] {
+            let (mut world, mut engine) = World::new();
+            let shared = world.shared.clone();
+            let before = shared.find(&[3]).expect("the host is known");
+            let held = Held::at(point, move || {
+                shared.replace(&[3], Duration::from_secs(10).into(), 7).expect("there is room")
+            });
+            let found = world.shared.find(&[3]).expect("the id is known at each moment");
+            assert_eq!(found == before, world.shared.renew(before, Duration::ZERO).is_ok(), "at {point:?}");
+            world.others_carry_on(3);
+            world.advance(&mut engine, 1);
+            world.advance(&mut engine, resume_at);
+            let replaced = held.resume();
+            world.began.insert(replaced.announced.handle);
+            world.said_goodbye.extend(replaced.ended.map(|(handle, _)| handle));
+            world.balance(&mut engine);
+        }
+    }
+}
+
+#[test]
 fn a_registrant_may_be_held_while_it_takes_a_record() {
     let (mut world, mut engine) = World::new();
     world.leave(7);

@@ -27,6 +27,7 @@ mod models;
 mod outstanding;
 mod registration;
 mod renew;
+mod replace;
 #[cfg(all(test, shuttle))]
 mod schedules;
 mod sweep;
@@ -55,6 +56,7 @@ pub(crate) use engine::Engine;
 use outstanding::Outstanding;
 use registration::{Registered, SPARE};
 use renew::Call;
+pub use replace::Replaced;
 
 #[cfg(loom)]
 type HostIndex = crate::index::ModelIndex;
@@ -270,9 +272,26 @@ impl Shared {
         self.terms.effective_interval(self.terms.agree(interval).cadence)
     }
 
-    /// What the index knows of an id.
+    /// What an id leads to.
     fn entered(&self, id: &[u8]) -> Option<Handle> {
-        self.index.get(&self.slab, &self.index.key(id))
+        self.index.get(&self.slab, &self.index.key(id)).map(|handle| self.current(handle))
+    }
+
+    /// The living incarnation of an id.
+    fn living(&self, id: &[u8]) -> Option<Handle> {
+        let mut handle = self.entered(id)?;
+        loop {
+            if self.is_alive(handle) {
+                return Some(handle);
+            }
+            point(Point::LookedUp);
+            // It may have been replaced after the index was asked.
+            let again = self.entered(id)?;
+            if again == handle || planted(Canary::TrustedDeath) {
+                return None;
+            }
+            handle = again;
+        }
     }
 
     /// When the host's TTL ends.
@@ -300,8 +319,13 @@ impl Shared {
         if self.clock.is_closed() {
             return Err(LeaveError::Closed);
         }
-        let handle = self.entered(id).ok_or(LeaveError::NotFound)?;
-        self.say_goodbye(handle).map_err(|_| LeaveError::NotFound)
+        loop {
+            let handle = self.living(id).ok_or(LeaveError::NotFound)?;
+            // It may have been replaced meanwhile: then the goodbye is its successor's.
+            if let Ok(user_data) = self.say_goodbye(handle) {
+                return Ok(user_data);
+            }
+        }
     }
 
     /// As [`leave`](Self::leave), by handle.

@@ -39,7 +39,7 @@ impl Shared {
         user_data: u64,
         mut dead: Option<Handle>,
     ) -> Result<Registered, AnnounceError> {
-        let reservation = self.reserve(key, call, user_data)?;
+        let reservation = self.reserve(key, call, user_data, false)?;
         point(Point::Filled);
         loop {
             match self.index.enter(&self.slab, key, reservation.handle, dead) {
@@ -62,8 +62,15 @@ impl Shared {
         }
     }
 
-    fn reserve(&self, key: &Key<'_>, call: Call, user_data: u64) -> Result<Reservation<'_>, AnnounceError> {
-        let place = self.take_place()?;
+    /// Reserves and fills a record. With `force` it is beyond `max_hosts` for a moment.
+    pub(super) fn reserve(
+        &self,
+        key: &Key<'_>,
+        call: Call,
+        user_data: u64,
+        force: bool,
+    ) -> Result<Reservation<'_>, AnnounceError> {
+        let place = self.take_place(force)?;
         let stamp = if call.age == 0 { Tick::MAX } else { self.clock.stamp().saturating_sub(call.age) };
         let index = self.reserve_record(stamp)?;
         std::mem::forget(place);
@@ -78,12 +85,12 @@ impl Shared {
         Ok(reservation)
     }
 
-    /// Takes one of the `max_hosts` places.
-    fn take_place(&self) -> Result<Place<'_>, AnnounceError> {
+    /// Takes one of the `max_hosts` places; with `force` also when none is left.
+    fn take_place(&self, force: bool) -> Result<Place<'_>, AnnounceError> {
         // Relaxed, both: a count, which a compare-and-swap keeps within its bound.
         let mut taken = self.places.load(Ordering::Relaxed);
         loop {
-            if taken >= self.max_hosts {
+            if taken >= self.max_hosts && !force {
                 return Err(AnnounceError::Full);
             }
             match self.places.compare_exchange_weak(taken, taken + 1, Ordering::Relaxed, Ordering::Relaxed) {
@@ -149,10 +156,10 @@ impl Drop for Place<'_> {
 }
 
 /// A record that its registrant is filling. Dropped without being completed, it goes back by way of the observer.
-struct Reservation<'a> {
+pub(super) struct Reservation<'a> {
     shared: &'a Shared,
-    record: &'a Record,
-    handle: Handle,
+    pub(super) record: &'a Record,
+    pub(super) handle: Handle,
     /// No record was old enough for the host's age.
     age_cut: bool,
     completed: bool,
@@ -160,7 +167,7 @@ struct Reservation<'a> {
 
 impl Reservation<'_> {
     /// Makes the host Live; its entry is in the index.
-    fn complete(mut self, call: Call) -> Handle {
+    pub(super) fn complete(mut self, call: Call) -> Handle {
         self.completed = true;
         let shared = self.shared;
         let word = self.record.word();

@@ -28,6 +28,16 @@ pub(super) enum Touch {
     Gone,
 }
 
+impl Touch {
+    /// What an announce that was accepted did.
+    pub(super) fn heard(self) -> Option<Outcome> {
+        match self {
+            Touch::Heard(outcome) => Some(outcome),
+            Touch::Taken | Touch::Gone => None,
+        }
+    }
+}
+
 impl Shared {
     /// Announces a host by its handle, with its interval.
     #[cfg(not(loom))]
@@ -72,10 +82,8 @@ impl Shared {
 
     /// An announce of the host that the index names, if it is alive.
     pub(super) fn hear(&self, handle: Handle, call: Call) -> Option<(Handle, Outcome)> {
-        match self.touch(handle, call, true) {
-            Touch::Heard(outcome) => Some((handle, outcome)),
-            Touch::Taken | Touch::Gone => None,
-        }
+        self.hear_predecessor(handle, call)
+            .or_else(|| self.touch(handle, call, true).heard().map(|outcome| (handle, outcome)))
     }
 
     /// An announce in its usual form: of a host that is Live, heard just now, for the first time in this tick, with a stamp

@@ -17,10 +17,10 @@ impl Shared {
         if !(1..=LONGEST_ID).contains(&id.len()) {
             return Err(LookupError::IdLength);
         }
-        self.entered(id).filter(|handle| self.is_alive(*handle)).ok_or(LookupError::NotFound)
+        self.living(id).ok_or(LookupError::NotFound)
     }
 
-    fn is_alive(&self, handle: Handle) -> bool {
+    pub(super) fn is_alive(&self, handle: Handle) -> bool {
         self.slab.of(handle).is_some_and(|record| {
             let word = record.word();
             word.is_alive() && record.generation() == handle.generation()
@@ -29,7 +29,7 @@ impl Shared {
 
     /// Whether the id of an event has come back as another incarnation.
     pub(crate) fn is_superseded(&self, event: &Event) -> bool {
-        self.entered(&event.id).is_some_and(|handle| handle != event.handle && self.is_alive(handle))
+        self.living(&event.id).is_some_and(|handle| handle != event.handle)
     }
 
     /// What decides a host's fate.
@@ -101,19 +101,22 @@ impl Shared {
             let id = self.slab.id(handle.index(), &mut buffer);
             // Acquire: if the id, or part of it, is a later incarnation's, so is the generation that is read now.
             fence(Ordering::Acquire);
-            match self.read(handle) {
-                Some((word, user_data, ..)) if word.is_alive() => f(HostView {
-                    id,
-                    handle,
-                    interval: interval_of(word.cadence()),
-                    age: self.age(word),
-                    suspect: word.state() == State::Suspect,
-                    user_data,
-                })
-                .is_continue(),
-                _ => true,
-            }
+            let Some((handle, word, user_data)) = self.shown(handle, id) else { return true };
+            let (interval, age) = (interval_of(word.cadence()), self.age(word));
+            let suspect = word.state() == State::Suspect;
+            f(HostView { id, handle, interval, age, suspect, user_data }).is_continue()
         });
+    }
+
+    /// What a walk shows for an index entry, whose id it has read: the living incarnation of that id.
+    fn shown(&self, entered: Handle, id: &[u8]) -> Option<(Handle, Word, u64)> {
+        let living =
+            |handle| self.read(handle).filter(|(word, ..)| word.is_alive()).map(|read| (handle, read.0, read.1));
+        living(self.current(entered)).or_else(|| {
+            // It may have been replaced since; if its generation is still the same, so was the id that was read.
+            self.slab.of(entered).filter(|record| record.generation() == entered.generation())?;
+            std::iter::from_fn(|| self.find(id).ok()).find_map(living)
+        })
     }
 
     /// Hosts that are known and not handed out.

@@ -4,6 +4,7 @@
 use std::mem::offset_of;
 
 use super::Cadence;
+use super::handle::Handle;
 use super::ids::Identity;
 use super::space::Zeroed;
 use super::word::{State, Word};
@@ -39,6 +40,9 @@ pub(crate) struct Record {
     counted: AtomicU32,
     /// Where an id that is longer than its line goes on.
     more: AtomicU32,
+    /// Of a Reserved record: the generation of the incarnation that it replaces, whose index is in `position`; 0 if it replaces
+    /// none.
+    replaces: AtomicU32,
 }
 
 #[cfg(not(loom))]
@@ -150,6 +154,22 @@ impl Record {
     pub(super) fn clear_notes(&self) {
         self.flags.store(0, Ordering::Relaxed);
         self.held_since.store(0, Ordering::Relaxed);
+    }
+
+    /// The incarnation that a Reserved record replaces. Relaxed: came with the index entry, or the caller finds out that it is
+    /// another incarnation's.
+    pub(crate) fn replaces(&self) -> Option<Handle> {
+        let generation = self.replaces.load(Ordering::Relaxed);
+        (generation != 0).then(|| Handle::new(self.position.load(Ordering::Relaxed), generation))
+    }
+
+    /// Notes which incarnation a record replaces that belongs to the caller alone. Release: a thread that reads it for the
+    /// record's last incarnation sees, after a fence, that this one is over.
+    pub(crate) fn set_replaces(&self, old: Option<Handle>) {
+        if let Some(old) = old {
+            self.position.store(old.index(), Ordering::Release);
+        }
+        self.replaces.store(old.map_or(0, Handle::generation), Ordering::Release);
     }
 
     /// The number given at registration. Acquire: pairs with [`fill`](Self::fill); a number of a later incarnation
@@ -267,6 +287,7 @@ unsafe impl Zeroed for Record {
             flags: AtomicU16::new(0),
             counted: AtomicU32::new(0),
             more: AtomicU32::new(0),
+            replaces: AtomicU32::new(0),
         }
     }
 }

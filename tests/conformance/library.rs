@@ -150,6 +150,14 @@ impl Subject for Library {
             Op::Renew { handle: name, age_ms } => {
                 answer(wheel.renew_seen(handle(name), ms(*age_ms)), |renewed| Answer::new(outcome(renewed)))
             }
+            Op::Replace { id, interval_ms, data } => answer(wheel.replace(id, ms(*interval_ms), *data), |replaced| {
+                Answer::new(outcome(replaced.announced.outcome))
+                    .of(replaced.announced.handle.as_raw())
+                    .with("interval", in_ms(replaced.announced.interval))
+                    .with("clamped", u8::from(replaced.announced.clamped))
+                    .with("ended", u8::from(replaced.ended.is_some()))
+                    .with("ended_data", replaced.ended.map_or(0, |(_, data)| data))
+            }),
             Op::Leave { id } => answer(wheel.leave(id), |data| Answer::ok().with("data", data)),
             Op::LeaveHandle { handle: name } => {
                 answer(wheel.leave_handle(handle(name)), |data| Answer::ok().with("data", data))

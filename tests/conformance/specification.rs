@@ -25,7 +25,7 @@ pub struct Specification {
 /// The oracle that lets the newest host come first.
 pub struct Reversed(Specification);
 
-const FEATURES: &[&str] = &["queue", "callback"];
+const FEATURES: &[&str] = &["queue", "callback", "replace"];
 
 fn rules_of(settings: &Settings) -> Rules {
     let count = |name| usize::try_from(settings.get(name)).expect("64 bits");
@@ -120,6 +120,16 @@ impl Subject for Specification {
             }
             Op::Renew { handle, age_ms } => {
                 answer(oracle.renew(names.handle(handle), ms(*age_ms)), |renewed| Answer::new(outcome(renewed)))
+            }
+            Op::Replace { id, interval_ms, data } => {
+                answer(oracle.replace(id, ms(*interval_ms), *data), |(announced, ended)| {
+                    Answer::new(outcome(announced.outcome))
+                        .of(announced.incarnation)
+                        .with("interval", announced.interval_ms)
+                        .with("clamped", u8::from(announced.clamped))
+                        .with("ended", u8::from(ended.is_some()))
+                        .with("ended_data", ended.map_or(0, |(_, data)| data))
+                })
             }
             Op::Leave { id } => answer(oracle.leave(id), |data| Answer::ok().with("data", data)),
             Op::LeaveHandle { handle } => {

@@ -10,7 +10,7 @@ pub const VERSION: &str = "1";
 pub const LONGEST_LINE: usize = 4095;
 
 /// What a runner may lack.
-pub const FEATURES: [&str; 5] = ["guards", "queue", "callback", "clock", "snapshot"];
+pub const FEATURES: [&str; 6] = ["guards", "queue", "callback", "clock", "snapshot", "replace"];
 
 /// All settings, with their values in a trace that does not set them, and the feature that a value other than that needs.
 pub const SETTINGS: [(&str, u64, Option<&str>); 16] = [
@@ -77,6 +77,11 @@ pub enum Op {
         handle: String,
         age_ms: u64,
     },
+    Replace {
+        id: Vec<u8>,
+        interval_ms: u64,
+        data: u64,
+    },
     Leave {
         id: Vec<u8>,
     },
@@ -117,6 +122,7 @@ impl Op {
             Op::Open => "open",
             Op::Announce { .. } => "announce",
             Op::Renew { .. } => "renew",
+            Op::Replace { .. } => "replace",
             Op::Leave { .. } => "leave",
             Op::LeaveHandle { .. } => "leave_handle",
             Op::Find { .. } => "find",
@@ -138,6 +144,7 @@ impl Op {
             Op::AdvanceUndrained { .. } | Op::Drain => Some("queue"),
             Op::Release => Some("guards"),
             Op::Restart => Some("snapshot"),
+            Op::Replace { .. } => Some("replace"),
             _ => None,
         }
     }
@@ -154,6 +161,9 @@ impl Op {
                 data: args.number_or("data", 0)?,
             },
             "renew" => Op::Renew { handle: args.text("handle")?, age_ms: args.number_or("age", 0)? },
+            "replace" => {
+                Op::Replace { id: args.id()?, interval_ms: args.number("interval")?, data: args.number_or("data", 0)? }
+            }
             "leave" => Op::Leave { id: args.id()? },
             "leave_handle" => Op::LeaveHandle { handle: args.text("handle")? },
             "find" => Op::Find { id: args.id()? },
@@ -187,6 +197,9 @@ impl fmt::Display for Op {
                 write!(f, " id={} interval={interval_ms} age={age_ms} data={data}", hex(id))
             }
             Op::Renew { handle, age_ms } => write!(f, " handle={handle} age={age_ms}"),
+            Op::Replace { id, interval_ms, data } => {
+                write!(f, " id={} interval={interval_ms} data={data}", hex(id))
+            }
             Op::Leave { id } | Op::Find { id } => write!(f, " id={}", hex(id)),
             Op::LeaveHandle { handle } | Op::Inspect { handle } => write!(f, " handle={handle}"),
             Op::Advance { to_ms } | Op::AdvanceUndrained { to_ms } => write!(f, " to={to_ms}"),

@@ -157,6 +157,9 @@ pub struct Counts {
     pub records: u64,
 }
 
+/// The incarnation that a replacement ended, and its user data.
+pub type Ended = Option<(u64, u64)>;
+
 /// Where the answer to a leave stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -290,6 +293,19 @@ impl Oracle {
         self.hosts.insert(incarnation, host);
         self.counts.records = self.counts.records.max(self.hosts.len() as u64);
         Ok(incarnation)
+    }
+
+    /// Ends the known incarnation of a host, and begins another one. Returns that one, and the one that ended with its user data.
+    pub fn replace(&mut self, id: &[u8], interval: Duration, user_data: u64) -> Result<(Announced, Ended), Refusal> {
+        if self.closed && (1..=1024).contains(&id.len()) {
+            return Err(Refusal::Closed);
+        }
+        let ended = match self.find(id) {
+            Ok(incarnation) => Some((incarnation, self.leave_incarnation(incarnation)?)),
+            Err(Refusal::NotFound) => None,
+            Err(refusal) => return Err(refusal),
+        };
+        Ok((self.announce(id, interval, Duration::ZERO, user_data)?, ended))
     }
 
     /// Announces by incarnation; the interval stays.

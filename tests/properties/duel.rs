@@ -180,6 +180,27 @@ impl World {
         same("announce's age", library.age_cut, oracle.age_cut)
     }
 
+    pub fn replace(&mut self, wheel: &HostWheel, id: &[u8], interval: Duration, data: u64) -> Checked {
+        let (library, (oracle, ended)) =
+            match (wheel.replace(id, interval, data), self.oracle.replace(id, interval, data)) {
+                (Ok(library), Ok(oracle)) => (library, oracle),
+                (library, oracle) => {
+                    let refusals = (library.map_err(announce_refusal).err(), oracle.err());
+                    return same("replace", refusals.0, refusals.1);
+                }
+            };
+        let library_ended = library.ended.map(|(handle, data)| (self.incarnations.get(&handle).copied(), data));
+        same("what ended", library_ended, ended.map(|(incarnation, data)| (Some(incarnation), data)))?;
+        let announced = library.announced;
+        same("replace's outcome", outcome(announced.outcome), oracle.outcome)?;
+        same("replace's interval", announced.interval, Duration::from_millis(oracle.interval_ms))?;
+        if self.incarnations.insert(announced.handle, oracle.incarnation).is_some() {
+            return Err(format!("{} was issued twice", announced.handle));
+        }
+        self.handles.push(announced.handle);
+        same("replace's clamp", announced.clamped, oracle.clamped)
+    }
+
     pub fn renew(&mut self, wheel: &HostWheel, which: usize, age: Duration) -> Checked {
         let Some((handle, incarnation)) = self.pick(which) else { return Ok(()) };
         let library = wheel.renew_seen(handle, age).map(outcome).map_err(|e| match e {

@@ -26,6 +26,11 @@ pub enum Op {
         age: Duration,
         data: u64,
     },
+    Replace {
+        id: u8,
+        interval: Duration,
+        data: u64,
+    },
     AnnounceBadId(bool),
     Renew(usize, Duration),
     Leave(u8),
@@ -53,6 +58,7 @@ fn perform(duel: &mut Duel, op: &Op) -> Checked {
     let wheel = duel.wheel.clone();
     match *op {
         Op::Announce { id, interval, age, data } => duel.world().announce(&wheel, &name(id), interval, age, data),
+        Op::Replace { id, interval, data } => duel.world().replace(&wheel, &name(id), interval, data),
         Op::AnnounceBadId(long) => {
             let id = vec![7; if long { 1025 } else { 0 }];
             duel.find(&id)?;

@@ -9,6 +9,7 @@
 mod handshake;
 mod life;
 mod memory;
+mod replace;
 mod stamps;
 
 use std::time::Duration;
