@@ -110,6 +110,31 @@
 // Event: the host is gone. Wants a verdict.
 #define HOSTWHEEL_EVENT_LEAVE 3
 
+// Event: a guard began or ended to hold hosts, the wheel was away, or its clock fell back; `reason` is HOSTWHEEL_GUARD_*. For a
+// log; it is about no host and wants no verdict: `handle` is 0, `id` is empty.
+#define HOSTWHEEL_EVENT_GUARD 4
+
+// Guard: no host at all is heard. No host leaves while that lasts.
+#define HOSTWHEEL_GUARD_SILENCE_BEGAN 1
+
+// Guard: a host is heard again, or silence has lasted for one host TTL.
+#define HOSTWHEEL_GUARD_SILENCE_ENDED 2
+
+// Guard: very many hosts leave at once. The brake begins to hold some of them.
+#define HOSTWHEEL_GUARD_BRAKE_BEGAN 3
+
+// Guard: the brake holds no host any more.
+#define HOSTWHEEL_GUARD_BRAKE_ENDED 4
+
+// Guard: the wheel did not look for longer than planned. That time counts against no host.
+#define HOSTWHEEL_GUARD_AWAY 5
+
+// Guard: the processor's counter cannot be trusted. Announces are stamped with the coarse clock for a while.
+#define HOSTWHEEL_GUARD_CLOCK_FELL_BACK 6
+
+// Guard: announces are stamped with the processor's counter again.
+#define HOSTWHEEL_GUARD_CLOCK_CAME_BACK 7
+
 // Reason: twice the host's own interval, and the grace, passed.
 #define HOSTWHEEL_REASON_TTL 1
 
@@ -139,6 +164,10 @@
 
 // Announced flag: the interval was clamped to the configured bounds.
 #define HOSTWHEEL_ANNOUNCED_CLAMPED 1
+
+// Announced flag: the host was registered with an age, and counts from a later moment than that says, as no record was free that
+// had been unused for so long.
+#define HOSTWHEEL_ANNOUNCED_AGE_CUT 2
 
 // State: within its TTL, or past it by less than the wheel has noticed.
 #define HOSTWHEEL_STATE_LIVE 1
@@ -177,7 +206,7 @@ typedef struct hostwheel_t hostwheel_t;
 typedef struct hostwheel_event_t {
   // HOSTWHEEL_EVENT_*.
   uint32_t kind;
-  // HOSTWHEEL_REASON_*.
+  // HOSTWHEEL_REASON_*; HOSTWHEEL_GUARD_* of a guard event.
   uint32_t reason;
   // HOSTWHEEL_EVENT_SUPERSEDED or 0. The host may come back a moment later: compare the handle with the one you keep.
   uint32_t flags;
@@ -185,16 +214,16 @@ typedef struct hostwheel_event_t {
   uint32_t attempt;
   // The incarnation that the event is about.
   uint64_t handle;
-  // The number given at registration.
+  // The number given at registration. Of a guard event: how many due hosts wait.
   uint64_t user_data;
   // The host's id: bytes, not a string. In a callback until it returns; drained: of a leave until it is settled as done,
   // handed out again or the wheel is freed, of other events until the next drain.
   const uint8_t *id;
-  // Its length, 1 to 1024.
+  // Its length, 1 to 1024. Of a guard event: 0, with an `id` that is not NULL.
   size_t id_len;
   // The effective interval; 0 if the host announced without one.
   uint64_t interval_ns;
-  // When the host was last heard.
+  // When the host was last heard. Of a guard event: since when it has been so.
   uint64_t last_seen_ns;
   // When its TTL ended.
   uint64_t deadline_ns;
@@ -202,7 +231,8 @@ typedef struct hostwheel_event_t {
   uint64_t now_ns;
   // How long after it was due the event was made.
   uint64_t lateness_ns;
-  // Time since the last announce that was not counted, because nobody watched.
+  // Time since the last announce that was not counted, because nobody watched. Of a guard event: how long it has lasted; of
+  // HOSTWHEEL_GUARD_AWAY the time that is not counted.
   uint64_t away_ns;
   // How long a leave was held back by the brake, silence or outstanding leaves; part of the lateness.
   uint64_t brake_ns;
@@ -442,6 +472,25 @@ int32_t hostwheel_announce(struct hostwheel_t *wheel,
                            uint64_t user_data,
                            struct hostwheel_announced_t *out);
 
+// The host `id` came back as another process: ends the incarnation that is known, without a leave event, and begins a new one
+// with a new handle, in one step for everybody else. At no moment is the id unknown, or known twice. An id that is not known
+// is registered. `user_data` is the wheel's from now on.
+//
+// `*ended_handle` is the handle of the incarnation that ended, 0 if none was known (also of a host that was handed out as a
+// leave); `*ended_user_data` is its user data, which are the caller's again. With NULL they go to `release_user_data`. Any of
+// the three outputs may be NULL. The old handle is stale: say goodbye by handle, and put it, or a boot id of your own, into the
+// message, so that a late goodbye does not end the new incarnation. Waits for another hostwheel_replace of the same id.
+//
+// Errors: NULL_ARG, ID_LENGTH, FULL (the id is not known, and max_hosts are), NO_MEMORY, CLOSED, FORKED, PANIC.
+int32_t hostwheel_replace(struct hostwheel_t *wheel,
+                          const uint8_t *id,
+                          size_t id_len,
+                          uint64_t interval_ns,
+                          uint64_t user_data,
+                          struct hostwheel_announced_t *out,
+                          uint64_t *ended_handle,
+                          uint64_t *ended_user_data);
+
 // The host was heard `age_ns` ago; its interval stays. The cheapest announce: one compare-and-swap. `outcome` may be NULL.
 //
 // Errors: NULL_ARG, STALE (the host has left: announce it by its id), TAKEN (it was handed out as a leave), CLOSED, FORKED,
@@ -499,19 +548,20 @@ int32_t hostwheel_stats(struct hostwheel_t *wheel,
                         struct hostwheel_stats_t *out,
                         size_t size);
 
-// The descriptor that is readable while events wait, for poll and epoll. It is the wheel's: do not read, write or close it.
-// Drain delivery only.
+// The descriptor that is readable while events wait, and for ever once the wheel is closed, for poll and epoll. It is the
+// wheel's: do not read, write or close it. Drain delivery only.
 //
 // Errors: NULL_ARG, MODE, FORKED, PANIC.
 int32_t hostwheel_event_fd(struct hostwheel_t *wheel,
                            int *fd);
 
-// Moves at most `capacity` waiting events to `events` and says how many in `*count`. Never waits; gives out after close what
-// was made before. Each leave is to be answered with hostwheel_settle. No host leaves before its suspect event was drained.
+// Moves at most `capacity` waiting events to `events` and says how many in `*count`, guard events first. Never waits. After close
+// it gives out what was made before, and then returns CLOSED: no more will come. Each leave is to be answered with
+// hostwheel_settle. No host leaves before its suspect event was drained.
 // Calls from several threads take turns; the next one ends the life of the ids of suspect and recovered events, whoever makes
 // it.
 //
-// Errors: NULL_ARG, MODE, FORKED, PANIC.
+// Errors: NULL_ARG, MODE, CLOSED (and all was drained), FORKED, PANIC.
 int32_t hostwheel_drain(struct hostwheel_t *wheel,
                         struct hostwheel_event_t *events,
                         size_t capacity,

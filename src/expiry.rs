@@ -487,12 +487,13 @@ impl Events {
         over && self.shared.queue.as_ref().is_none_or(|queue| queue.is_empty())
     }
 
-    /// Moves the guard events that wait to the end of `into` and returns how many. Never waits. Takes a lock for that long.
+    /// Moves at most `limit` waiting guard events to the end of `into` and returns how many. Never waits. Takes a lock for that
+    /// long.
     ///
     /// The descriptor becomes readable for them too, until the next drain of either kind: a consumer that wants them drains
     /// both when it wakes up. At most 64 wait; older ones give way.
-    pub fn drain_guards(&mut self, into: &mut Vec<GuardEvent>) -> usize {
-        self.shared.drain_guards(into, usize::MAX)
+    pub fn drain_guards(&mut self, into: &mut Vec<GuardEvent>, limit: usize) -> usize {
+        self.shared.drain_guards(into, limit)
     }
 }
 

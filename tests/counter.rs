@@ -42,7 +42,7 @@ fn raw_ns() -> u64 {
 /// The counter of this thread, which may not read it: shifted.
 fn shifted() -> u64 {
     let [count, ns, rate] = [&BASE[0], &BASE[1], &BASE[2]].map(|base| base.load(Ordering::Relaxed));
-    let passed = u128::from(raw_ns() - ns) * u128::from(rate) >> 32;
+    let passed = (u128::from(raw_ns() - ns) * u128::from(rate)) >> 32;
     let shift = COMMON.load(Ordering::Relaxed) + OWN.with(|own| own.load(Ordering::Relaxed));
     TRAPPED.fetch_add(1, Ordering::Relaxed);
     (count + passed as u64).wrapping_add_signed(shift)

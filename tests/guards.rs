@@ -193,10 +193,10 @@ fn a_consumer_that_drains_gets_the_last_guard_events() {
         wheel.advance(secs(60 * minute)).unwrap();
     }
     let mut guards = Vec::new();
-    assert_eq!(events.drain_guards(&mut guards), 64, "the oldest ones give way");
+    assert_eq!(events.drain_guards(&mut guards, 100), 64, "the oldest ones give way");
     assert!(guards.iter().all(|event| event.kind() == GuardKind::Away), "{guards:?}");
     assert!(guards.is_sorted_by_key(GuardEvent::now));
-    assert_eq!(events.drain_guards(&mut guards), 0);
+    assert_eq!(events.drain_guards(&mut guards, 100), 0);
     let mut drained = Vec::new();
     assert_eq!(events.drain(&mut drained, 10), 0, "host events are elsewhere");
 }

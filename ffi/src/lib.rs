@@ -18,7 +18,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use hostwheel::{Handle, Hold, HostState, HostStatus, HostWheel, Interval, OpenError, Outcome};
+use hostwheel::{Announced, Handle, Hold, HostState, HostStatus, HostWheel, Interval, OpenError, Outcome};
 
 use canary::{Canary, planted};
 use errors::Code;
@@ -140,18 +140,64 @@ pub unsafe extern "C" fn hostwheel_announce(
         let interval = Interval::from(Duration::from_nanos(interval_ns));
         let announced = object.wheel.announce_with(id, interval, Duration::from_nanos(age_ns), user_data)?;
         if !out.is_null() {
-            let answer = hostwheel_announced_t {
-                handle: announced.handle.as_raw(),
-                interval_ns: nanos(announced.interval),
-                outcome: outcome_out(announced.outcome),
-                flags: if announced.clamped { HOSTWHEEL_ANNOUNCED_CLAMPED } else { 0 },
-                reserved: [0; 2],
-            };
             // SAFETY: not NULL, and the program's to write to.
-            unsafe { out.write(answer) };
+            unsafe { out.write(announced_out(&announced)) };
         }
         Ok(())
     })
+}
+
+/// The host `id` came back as another process: ends the incarnation that is known, without a leave event, and begins a new one
+/// with a new handle, in one step for everybody else. At no moment is the id unknown, or known twice. An id that is not known
+/// is registered. `user_data` is the wheel's from now on.
+///
+/// `*ended_handle` is the handle of the incarnation that ended, 0 if none was known (also of a host that was handed out as a
+/// leave); `*ended_user_data` is its user data, which are the caller's again. With NULL they go to `release_user_data`. Any of
+/// the three outputs may be NULL. The old handle is stale: say goodbye by handle, and put it, or a boot id of your own, into the
+/// message, so that a late goodbye does not end the new incarnation. Waits for another hostwheel_replace of the same id.
+///
+/// Errors: NULL_ARG, ID_LENGTH, FULL (the id is not known, and max_hosts are), NO_MEMORY, CLOSED, FORKED, PANIC.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostwheel_replace(
+    wheel: *mut hostwheel_t,
+    id: *const u8,
+    id_len: usize,
+    interval_ns: u64,
+    user_data: u64,
+    out: *mut hostwheel_announced_t,
+    ended_handle: *mut u64,
+    ended_user_data: *mut u64,
+) -> i32 {
+    enter(wheel, |object| {
+        // SAFETY: the program's bytes.
+        let id = unsafe { id_in(id, id_len) }?;
+        let replaced = object.wheel.replace(id, Interval::from(Duration::from_nanos(interval_ns)), user_data)?;
+        if !out.is_null() {
+            // SAFETY: not NULL, and the program's to write to.
+            unsafe { out.write(announced_out(&replaced.announced)) };
+        }
+        if !ended_handle.is_null() {
+            // SAFETY: not NULL, and the program's to write to.
+            unsafe { ended_handle.write(replaced.ended.map_or(0, |(handle, _)| handle.as_raw())) };
+        }
+        if let Some((_, ended)) = replaced.ended {
+            // SAFETY: NULL, or the program's to write to.
+            unsafe { give_back(object, ended_user_data, ended) };
+        }
+        Ok(())
+    })
+}
+
+fn announced_out(announced: &Announced) -> hostwheel_announced_t {
+    let clamped = if announced.clamped { HOSTWHEEL_ANNOUNCED_CLAMPED } else { 0 };
+    let age_cut = if announced.age_cut { HOSTWHEEL_ANNOUNCED_AGE_CUT } else { 0 };
+    hostwheel_announced_t {
+        handle: announced.handle.as_raw(),
+        interval_ns: nanos(announced.interval),
+        outcome: outcome_out(announced.outcome),
+        flags: clamped | age_cut,
+        reserved: [0; 2],
+    }
 }
 
 /// The host was heard `age_ns` ago; its interval stays. The cheapest announce: one compare-and-swap. `outcome` may be NULL.
@@ -332,8 +378,8 @@ pub unsafe extern "C" fn hostwheel_stats(wheel: *mut hostwheel_t, out: *mut host
     })
 }
 
-/// The descriptor that is readable while events wait, for poll and epoll. It is the wheel's: do not read, write or close it.
-/// Drain delivery only.
+/// The descriptor that is readable while events wait, and for ever once the wheel is closed, for poll and epoll. It is the
+/// wheel's: do not read, write or close it. Drain delivery only.
 ///
 /// Errors: NULL_ARG, MODE, FORKED, PANIC.
 #[unsafe(no_mangle)]
@@ -349,12 +395,13 @@ pub unsafe extern "C" fn hostwheel_event_fd(wheel: *mut hostwheel_t, fd: *mut c_
     })
 }
 
-/// Moves at most `capacity` waiting events to `events` and says how many in `*count`. Never waits; gives out after close what
-/// was made before. Each leave is to be answered with hostwheel_settle. No host leaves before its suspect event was drained.
+/// Moves at most `capacity` waiting events to `events` and says how many in `*count`, guard events first. Never waits. After close
+/// it gives out what was made before, and then returns CLOSED: no more will come. Each leave is to be answered with
+/// hostwheel_settle. No host leaves before its suspect event was drained.
 /// Calls from several threads take turns; the next one ends the life of the ids of suspect and recovered events, whoever makes
 /// it.
 ///
-/// Errors: NULL_ARG, MODE, FORKED, PANIC.
+/// Errors: NULL_ARG, MODE, CLOSED (and all was drained), FORKED, PANIC.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostwheel_drain(
     wheel: *mut hostwheel_t,

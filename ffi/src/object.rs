@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use hostwheel::{Event, EventKind, Events, Handle, Handler, HostId, HostWheel, Verdict};
+use hostwheel::{Event, EventKind, Events, GuardEvent, Handle, Handler, HostId, HostWheel, Verdict};
 
-use crate::errors::{Code, HOSTWHEEL_ERR_FORKED, HOSTWHEEL_ERR_MODE, HOSTWHEEL_ERR_NULL_ARG, HOSTWHEEL_ERR_PANIC};
+use crate::errors::{
+    Code, HOSTWHEEL_ERR_CLOSED, HOSTWHEEL_ERR_FORKED, HOSTWHEEL_ERR_MODE, HOSTWHEEL_ERR_NULL_ARG, HOSTWHEEL_ERR_PANIC,
+};
 use crate::types::{
-    HOSTWHEEL_EVENT_SUPERSEDED, HOSTWHEEL_VERDICT_DONE, HOSTWHEEL_VERDICT_RETRY, hostwheel_event_fn, hostwheel_event_t,
-    hostwheel_release_fn, hostwheel_t,
+    HOSTWHEEL_EVENT_GUARD, HOSTWHEEL_EVENT_SUPERSEDED, HOSTWHEEL_VERDICT_DONE, HOSTWHEEL_VERDICT_RETRY,
+    hostwheel_event_fn, hostwheel_event_t, hostwheel_release_fn, hostwheel_t,
 };
 
 /// How often this process came out of a fork.
@@ -80,6 +82,7 @@ impl Release {
 struct Drain {
     events: Events,
     batch: Vec<Event>,
+    guards: Vec<GuardEvent>,
     /// Ids of leaves that were drained and not settled as done.
     leaves: HashMap<Handle, HostId>,
     /// Ids of the other events of the last drain.
@@ -93,8 +96,15 @@ impl Object {
         if let Some(release) = release {
             wheel.on_forgotten(move |user_data| release.user_data(user_data));
         }
-        let drain = events
-            .map(|events| Mutex::new(Drain { events, batch: Vec::new(), leaves: HashMap::new(), others: Vec::new() }));
+        let drain = events.map(|events| {
+            Mutex::new(Drain {
+                events,
+                batch: Vec::new(),
+                guards: Vec::new(),
+                leaves: HashMap::new(),
+                others: Vec::new(),
+            })
+        });
         let forks = FORKS.load(Ordering::Relaxed);
         Object {
             wheel,
@@ -153,21 +163,28 @@ impl Object {
         Ok(self.draining()?.events.as_fd().as_raw_fd())
     }
 
-    /// Drains up to `capacity` events and gives each to `put` with its number.
+    /// Drains up to `capacity` events, those of guards first, and gives each to `put` with its number. CLOSED once all that a
+    /// closed wheel made was drained.
     pub(crate) fn drain(&self, capacity: usize, mut put: impl FnMut(usize, hostwheel_event_t)) -> Result<usize, Code> {
         let drain = &mut *self.draining()?;
         drain.others.clear();
         drain.batch.clear();
-        drain.events.drain(&mut drain.batch, capacity);
+        drain.guards.clear();
+        let guards = drain.events.drain_guards(&mut drain.guards, capacity);
+        drain.events.drain(&mut drain.batch, capacity - guards);
+        if capacity > 0 && guards == 0 && drain.batch.is_empty() && drain.events.is_closed() {
+            return Err(Code(HOSTWHEEL_ERR_CLOSED));
+        }
+        drain.guards.iter().enumerate().for_each(|(number, event)| put(number, guard_out(event)));
         for (number, event) in drain.batch.iter().enumerate() {
-            put(number, event_out(event));
+            put(guards + number, event_out(event));
             if event.kind() == EventKind::Leave {
                 drain.leaves.insert(event.handle(), event.id().clone());
             } else {
                 drain.others.push(event.id().clone());
             }
         }
-        Ok(drain.batch.len())
+        Ok(guards + drain.batch.len())
     }
 
     pub(crate) fn settle(&self, handle: Handle, attempt: u32, verdict: Verdict) -> Result<(), Code> {
@@ -250,8 +267,7 @@ impl Callback {
         on_event.map(|call| Callback { call, ctx })
     }
 
-    fn call(&self, event: &Event) -> Verdict {
-        let mut out = event_out(event);
+    fn call(&self, mut out: hostwheel_event_t) -> Verdict {
         // SAFETY: the program's function, with one event that lives through the call, as the header describes it.
         unsafe { (self.call)(self.ctx.pointer(), &mut out, 1) };
         verdict_in(out.verdict, out.retry_after_ns).unwrap_or(Verdict::Retry(Duration::ZERO))
@@ -260,15 +276,19 @@ impl Callback {
 
 impl Handler for Callback {
     fn leave(&mut self, event: &Event) -> Verdict {
-        self.call(event)
+        self.call(event_out(event))
     }
 
     fn suspect(&mut self, event: &Event) {
-        self.call(event);
+        self.call(event_out(event));
     }
 
     fn recovered(&mut self, event: &Event) {
-        self.call(event);
+        self.call(event_out(event));
+    }
+
+    fn guard(&mut self, event: &GuardEvent) {
+        self.call(guard_out(event));
     }
 }
 
@@ -302,6 +322,30 @@ fn event_out(event: &Event) -> hostwheel_event_t {
         lateness_ns: nanos(event.lateness()),
         away_ns: nanos(event.away()),
         brake_ns: nanos(event.held()),
+        verdict: HOSTWHEEL_VERDICT_DONE,
+        reserved0: 0,
+        retry_after_ns: 0,
+        reserved: [0; 4],
+    }
+}
+
+fn guard_out(event: &GuardEvent) -> hostwheel_event_t {
+    hostwheel_event_t {
+        kind: HOSTWHEEL_EVENT_GUARD,
+        reason: event.kind() as u32,
+        flags: 0,
+        attempt: 1,
+        handle: 0,
+        user_data: event.waiting(),
+        id: c"".as_ptr().cast(),
+        id_len: 0,
+        interval_ns: 0,
+        last_seen_ns: nanos(event.since()),
+        deadline_ns: 0,
+        now_ns: nanos(event.now()),
+        lateness_ns: 0,
+        away_ns: nanos(event.lasted()),
+        brake_ns: 0,
         verdict: HOSTWHEEL_VERDICT_DONE,
         reserved0: 0,
         retry_after_ns: 0,

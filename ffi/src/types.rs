@@ -25,6 +25,25 @@ pub const HOSTWHEEL_EVENT_RECOVERED: u32 = 2;
 /// Event: the host is gone. Wants a verdict.
 pub const HOSTWHEEL_EVENT_LEAVE: u32 = 3;
 
+/// Event: a guard began or ended to hold hosts, the wheel was away, or its clock fell back; `reason` is HOSTWHEEL_GUARD_*. For a
+/// log; it is about no host and wants no verdict: `handle` is 0, `id` is empty.
+pub const HOSTWHEEL_EVENT_GUARD: u32 = 4;
+
+/// Guard: no host at all is heard. No host leaves while that lasts.
+pub const HOSTWHEEL_GUARD_SILENCE_BEGAN: u32 = 1;
+/// Guard: a host is heard again, or silence has lasted for one host TTL.
+pub const HOSTWHEEL_GUARD_SILENCE_ENDED: u32 = 2;
+/// Guard: very many hosts leave at once. The brake begins to hold some of them.
+pub const HOSTWHEEL_GUARD_BRAKE_BEGAN: u32 = 3;
+/// Guard: the brake holds no host any more.
+pub const HOSTWHEEL_GUARD_BRAKE_ENDED: u32 = 4;
+/// Guard: the wheel did not look for longer than planned. That time counts against no host.
+pub const HOSTWHEEL_GUARD_AWAY: u32 = 5;
+/// Guard: the processor's counter cannot be trusted. Announces are stamped with the coarse clock for a while.
+pub const HOSTWHEEL_GUARD_CLOCK_FELL_BACK: u32 = 6;
+/// Guard: announces are stamped with the processor's counter again.
+pub const HOSTWHEEL_GUARD_CLOCK_CAME_BACK: u32 = 7;
+
 /// Reason: twice the host's own interval, and the grace, passed.
 pub const HOSTWHEEL_REASON_TTL: u32 = 1;
 /// Reason: the host announced without an interval; the host TTL, and the grace, passed.
@@ -48,6 +67,9 @@ pub const HOSTWHEEL_VERDICT_RETRY: u32 = 1;
 pub const HOSTWHEEL_EVENT_SUPERSEDED: u32 = 1;
 /// Announced flag: the interval was clamped to the configured bounds.
 pub const HOSTWHEEL_ANNOUNCED_CLAMPED: u32 = 1;
+/// Announced flag: the host was registered with an age, and counts from a later moment than that says, as no record was free that
+/// had been unused for so long.
+pub const HOSTWHEEL_ANNOUNCED_AGE_CUT: u32 = 2;
 
 /// State: within its TTL, or past it by less than the wheel has noticed.
 pub const HOSTWHEEL_STATE_LIVE: u32 = 1;
@@ -172,7 +194,7 @@ pub struct hostwheel_announced_t {
 pub struct hostwheel_event_t {
     /// HOSTWHEEL_EVENT_*.
     pub kind: u32,
-    /// HOSTWHEEL_REASON_*.
+    /// HOSTWHEEL_REASON_*; HOSTWHEEL_GUARD_* of a guard event.
     pub reason: u32,
     /// HOSTWHEEL_EVENT_SUPERSEDED or 0. The host may come back a moment later: compare the handle with the one you keep.
     pub flags: u32,
@@ -180,16 +202,16 @@ pub struct hostwheel_event_t {
     pub attempt: u32,
     /// The incarnation that the event is about.
     pub handle: u64,
-    /// The number given at registration.
+    /// The number given at registration. Of a guard event: how many due hosts wait.
     pub user_data: u64,
     /// The host's id: bytes, not a string. In a callback until it returns; drained: of a leave until it is settled as done,
     /// handed out again or the wheel is freed, of other events until the next drain.
     pub id: *const u8,
-    /// Its length, 1 to 1024.
+    /// Its length, 1 to 1024. Of a guard event: 0, with an `id` that is not NULL.
     pub id_len: usize,
     /// The effective interval; 0 if the host announced without one.
     pub interval_ns: u64,
-    /// When the host was last heard.
+    /// When the host was last heard. Of a guard event: since when it has been so.
     pub last_seen_ns: u64,
     /// When its TTL ended.
     pub deadline_ns: u64,
@@ -197,7 +219,8 @@ pub struct hostwheel_event_t {
     pub now_ns: u64,
     /// How long after it was due the event was made.
     pub lateness_ns: u64,
-    /// Time since the last announce that was not counted, because nobody watched.
+    /// Time since the last announce that was not counted, because nobody watched. Of a guard event: how long it has lasted; of
+    /// HOSTWHEEL_GUARD_AWAY the time that is not counted.
     pub away_ns: u64,
     /// How long a leave was held back by the brake, silence or outstanding leaves; part of the lateness.
     pub brake_ns: u64,

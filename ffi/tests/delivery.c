@@ -164,6 +164,8 @@ static void settling(void) {
   OK(hostwheel_close(wheel, SECOND));
   OK(hostwheel_drain(wheel, events, 4, &count));
   CHECK(count == 1 && events[0].user_data == 3);
+  RETURNS(HOSTWHEEL_ERR_CLOSED, hostwheel_drain(wheel, events, 4, &count));
+  CHECK(count == 1 && readable(fd));
   RETURNS(HOSTWHEEL_ERR_CLOSED, hostwheel_settle(wheel, events[0].handle, 1, HOSTWHEEL_VERDICT_DONE, 0));
   hostwheel_free(wheel);
 }
@@ -189,8 +191,12 @@ static void braking(void) {
     announce(wheel, id, SECOND, 0);
   }
   OK(hostwheel_advance(wheel, 2 * SECOND, NULL));
+  /* A guard event, which comes first, and two leaves. */
   gone = the_log.count;
-  CHECK(gone == 2);
+  CHECK(gone == 3 && the_log.events[0].kind == HOSTWHEEL_EVENT_GUARD);
+  CHECK(the_log.events[0].reason == HOSTWHEEL_GUARD_BRAKE_BEGAN && the_log.events[0].user_data == 8);
+  CHECK(the_log.events[0].handle == 0 && the_log.events[0].id != NULL && the_log.events[0].id_len == 0);
+  CHECK(the_log.events[0].now_ns == 2 * SECOND && the_log.events[0].last_seen_ns == 2 * SECOND);
   OK(hostwheel_stats(wheel, &stats, sizeof stats));
   CHECK(stats.waiting == 8);
   for (n = 0; n < 10; n++) {
@@ -202,16 +208,97 @@ static void braking(void) {
   OK(hostwheel_inspect(wheel, handle, &host, sizeof host));
   CHECK(host.held_by == HOSTWHEEL_HELD_BRAKE && host.held_since_ns == 2 * SECOND);
   OK(hostwheel_advance(wheel, 62 * SECOND, NULL));
-  CHECK(the_log.count == 3 && the_log.events[2].brake_ns == 60 * SECOND);
+  CHECK(the_log.count == 4 && the_log.events[3].brake_ns == 60 * SECOND);
   OK(hostwheel_release(wheel));
   OK(hostwheel_advance(wheel, 63 * SECOND, NULL));
-  CHECK(the_log.count == 10);
+  CHECK(the_log.count == 12);
+  for (gone = 0; gone < 12 && the_log.events[gone].reason != HOSTWHEEL_GUARD_BRAKE_ENDED; gone++) {
+  }
+  CHECK(gone < 12 && the_log.events[gone].kind == HOSTWHEEL_EVENT_GUARD);
+  CHECK(the_log.events[gone].last_seen_ns == 2 * SECOND && the_log.events[gone].away_ns == 61 * SECOND);
   OK(hostwheel_stats(wheel, &stats, sizeof stats));
   CHECK(stats.waiting == 0 && stats.brake_ns >= 60 * SECOND && stats.silences == 0);
   hostwheel_free(wheel);
 }
 
+/* Guard events are drained before those of hosts. */
+static void guards_are_drained(void) {
+  hostwheel_config_t config = manual_config(NULL);
+  hostwheel_event_t events[4];
+  hostwheel_t *wheel;
+  size_t count;
+  config.delivery = HOSTWHEEL_DELIVERY_DRAIN;
+  config.on_event = NULL;
+  config.watchdog_ns = SECOND;
+  wheel = open_with(&config);
+  announce(wheel, "a", SECOND, 1);
+  OK(hostwheel_advance(wheel, 0, NULL));
+  OK(hostwheel_advance(wheel, 60 * SECOND, NULL));
+  OK(hostwheel_drain(wheel, events, 4, &count));
+  CHECK(count == 1 && events[0].kind == HOSTWHEEL_EVENT_GUARD && events[0].reason == HOSTWHEEL_GUARD_AWAY);
+  CHECK(events[0].away_ns > 59 * SECOND && events[0].last_seen_ns < SECOND);
+  OK(hostwheel_drain(wheel, events, 4, &count));
+  CHECK(count == 0);
+  hostwheel_free(wheel);
+}
+
+/* A host that came back as another process. */
+static void replacing(void) {
+  hostwheel_config_t config = manual_config(&the_log);
+  hostwheel_announced_t announced;
+  hostwheel_t *wheel;
+  uint64_t old, ended = 7, data = 7;
+  wheel = open_with(&config);
+  OK(hostwheel_replace(wheel, ID("a"), SECOND, 1, &announced, &ended, &data));
+  CHECK(announced.outcome == HOSTWHEEL_OUTCOME_REGISTERED && ended == 0 && data == 7);
+  old = announced.handle;
+  OK(hostwheel_replace(wheel, ID("a"), 9 * SECOND, 2, &announced, &ended, &data));
+  CHECK(ended == old && data == 1 && announced.handle != old && announced.interval_ns == 9 * SECOND);
+  RETURNS(HOSTWHEEL_ERR_STALE, hostwheel_leave_handle(wheel, old, NULL));
+  OK(hostwheel_replace(wheel, ID("a"), SECOND, 3, NULL, NULL, NULL));
+  RETURNS(HOSTWHEEL_ERR_STALE, hostwheel_renew(wheel, announced.handle, 0, NULL));
+  RETURNS(HOSTWHEEL_ERR_NULL_ARG, hostwheel_replace(NULL, ID("a"), SECOND, 3, NULL, NULL, NULL));
+  RETURNS(HOSTWHEEL_ERR_NULL_ARG, hostwheel_replace(wheel, NULL, 1, SECOND, 3, NULL, NULL, NULL));
+  RETURNS(HOSTWHEEL_ERR_ID_LENGTH, hostwheel_replace(wheel, (const uint8_t *)"", 0, SECOND, 3, &announced, &ended, &data));
+  OK(hostwheel_close(wheel, 0));
+  RETURNS(HOSTWHEEL_ERR_CLOSED, hostwheel_replace(wheel, ID("a"), SECOND, 3, NULL, NULL, NULL));
+  hostwheel_free(wheel);
+}
+
+/* A cut of 1,000 hosts of 300 s in the default configuration costs nobody, whatever their phases. */
+static void a_cut_costs_nobody(void) {
+  hostwheel_config_t config = manual_config(&the_log);
+  hostwheel_t *wheel;
+  hostwheel_stats_t stats;
+  char id[16];
+  uint64_t at;
+  int n;
+  memset(&the_log, 0, sizeof the_log);
+  OK(hostwheel_config_init(&config, sizeof config));
+  config.clock = HOSTWHEEL_CLOCK_MANUAL;
+  config.watchdog_ns = 0;
+  config.on_event = log_events;
+  config.ctx = &the_log;
+  wheel = open_with(&config);
+  /* Host n announces at 0.3 n s of each interval; all are heard until 1000 s, and again from 2000 s on. */
+  for (at = 0; at <= 3000; at++) {
+    OK(hostwheel_advance(wheel, at * SECOND, NULL));
+    for (n = 0; n < 1000 && (at <= 1000 || at >= 2000); n++) {
+      if ((uint64_t)n * 3 / 10 == at % 300) {
+        snprintf(id, sizeof id, "%d", n);
+        announce(wheel, id, 300 * SECOND, 0);
+      }
+    }
+  }
+  OK(hostwheel_stats(wheel, &stats, sizeof stats));
+  CHECK(stats.live == 1000 && stats.leaves_ttl == 0 && stats.silences == 1 && stats.suspect == 0);
+  hostwheel_free(wheel);
+}
+
 int main(void) {
+  guards_are_drained();
+  replacing();
+  a_cut_costs_nobody();
   a_callback_that_calls_back();
   retry_until_success();
   settling();

@@ -38,7 +38,7 @@ const SPAN: Tick = 8;
 pub(super) const MARGIN_NS: u64 = SPAN * TICK_NS / 8;
 
 /// How long before the bound a stamp can be if all is well, in units.
-const WINDOW: u64 = (SPAN << Stamp::FRACTION) + (MARGIN_NS / TICK_NS << Stamp::FRACTION);
+const WINDOW: u64 = (SPAN << Stamp::FRACTION) + ((MARGIN_NS / TICK_NS) << Stamp::FRACTION);
 
 /// A stamp of the clock so long before the bound is not covered by the sum: twice what one can be if all is well.
 const COVERED: Tick = 2 * SPAN;

@@ -50,8 +50,12 @@ static void note(struct run *run, const hostwheel_event_t *event) {
   static const char *const kinds[] = {"?", "suspect", "recovered", "leave"};
   static const char *const reasons[] = {"?", "ttl", "host_ttl", "backstop"};
   char id[2 * LONGEST_ID + 1] = "";
-  struct answer *answer = &run->events[run->event_count++];
+  struct answer *answer;
   size_t i;
+  if (event->kind == HOSTWHEEL_EVENT_GUARD) {
+    return; /* Traces tell of hosts. */
+  }
+  answer = &run->events[run->event_count++];
   if (run->event_count > MOST_EVENTS) {
     fail(run, run->line, "more than %d events", MOST_EVENTS);
   }
@@ -91,7 +95,8 @@ static int32_t drain(struct run *run) {
       note(run, &events[i]);
     }
   } while (code == 0 && count > 0);
-  return code;
+  /* A wheel that is closed gives out what it made before, and then says so. */
+  return code == HOSTWHEEL_ERR_CLOSED ? 0 : code;
 }
 
 /* The words of a line. */
@@ -205,6 +210,24 @@ static int32_t renew(struct run *run, struct answer *answer) {
   int32_t code = hostwheel_renew(run->wheel, handle(run), ns(run, "age"), &outcome);
   if (code == 0) {
     begin(answer, outcome_name(outcome));
+  }
+  return code;
+}
+
+static int32_t replace(struct run *run, struct answer *answer) {
+  uint8_t bytes[LONGEST_ID + 1];
+  size_t length = id(run, bytes);
+  hostwheel_announced_t announced;
+  uint64_t ended = 0, ended_data = 0;
+  int32_t code = hostwheel_replace(run->wheel, bytes, length, ns(run, "interval"), number(run, "data"), &announced,
+                                   &ended, &ended_data);
+  if (code == 0) {
+    begin(answer, outcome_name(announced.outcome));
+    answer->handle = announced.handle;
+    put_ms(answer, "interval", announced.interval_ns);
+    put_number(answer, "clamped", announced.flags & HOSTWHEEL_ANNOUNCED_CLAMPED);
+    put_number(answer, "ended", ended != 0);
+    put_number(answer, "ended_data", ended_data);
   }
   return code;
 }
@@ -328,6 +351,7 @@ static int32_t perform(struct run *run, struct answer *answer) {
     int32_t (*operation)(struct run *, struct answer *);
   } operations[] = {
       {"announce", announce},         {"renew", renew},
+      {"replace", replace},
       {"leave", leave},               {"leave_handle", leave_handle},
       {"find", find},                 {"inspect", inspect},
       {"settle", settle},             {"stats", stats},
@@ -505,7 +529,7 @@ static void configure(struct run *run, const char *setting) {
 }
 
 static int lacks(const char *feature) {
-  static const char *const features[] = {"guards", "queue", "callback", "clock"};
+  static const char *const features[] = {"guards", "queue", "callback", "clock", "replace"};
   size_t i;
   for (i = 0; i < sizeof features / sizeof *features; i++) {
     if (strcmp(features[i], feature) == 0) {
