@@ -11,11 +11,16 @@ type backend interface {
 	hear(id string, c call) (*host, Outcome, bool)
 	// register announces a host that hear did not find. fresh makes the host, with the value around it.
 	register(id string, c call, fresh func() *host) (*host, Outcome, error)
+	// replace ends the known incarnation of a host, and begins another one, in one step for everybody else. It returns both; the
+	// second one is nil if none was known.
+	replace(id string, interval time.Duration, fresh func() *host) (*host, *host, error)
 	// touch announces a host by itself, in any form. (The usual one is [host.renewNow].)
 	touch(h *host, c call) (Outcome, error)
 	leave(h *host) error
 	phase(h *host) phase
 	find(id string) *host
+	// lookup is find, which waits for a replacement that is under way.
+	lookup(id string) *host
 	// each walks over all hosts that are alive, until f says false.
 	each(f func(*host) bool)
 	inspect(h *host) (Status, error)
@@ -33,6 +38,9 @@ type backend interface {
 	advance(now time.Duration) int
 	// drain takes at most limit events. A leave waits for its answer from now on.
 	drain(limit int) []event
+	// guardsWait says whether guard events wait, drainGuards takes them, the oldest first.
+	guardsWait() bool
+	drainGuards() []GuardEvent
 	// supersede notes in a leave that is about to be handed out whether its id has come back.
 	supersede(e *event)
 	// told says that the consumer has seen a suspect event: the host may be taken now.

@@ -1,12 +1,24 @@
 package hostwheel
 
 import (
+	"math/bits"
 	"sync/atomic"
 	"time"
 )
 
-// secondLog2: a second, in which it suffices to be heard once, is 1,024 ticks.
-const secondLog2 = 10
+// granuleLog2Of is the length of a granule, in which it suffices to be heard once, as a power of two of ticks: at most an eighth
+// of the shortest grace that a host can have, between 16 ms and 1,024 ms.
+func granuleLog2Of(s *settings) uint {
+	shortestGrace := min(s.grace, s.minInterval)
+	return uint(bits.Len64(uint64(min(max(shortestGrace/8, 16), 1024)))) - 1
+}
+
+// gap is a time in which no announcer was heard, between two hearings: it began at the end of the granule of the earlier one,
+// and its length is in whole granules, rounded up.
+type gap struct{ start, length tick }
+
+// gapStartBits are the bits of the published gap that hold its start; the others hold its length in granules.
+const gapStartBits = 39
 
 // endNS: time stands still after this; a word holds no later announce.
 const endNS = int64(lastTick-epoch) * tickNS
@@ -32,10 +44,12 @@ type clock struct {
 	horizon          atomic.Uint64
 	awayNS           atomic.Int64
 	closed           atomic.Bool
-	// heard is the last second (of 1,024 ticks) in which somebody was heard.
-	heard    atomic.Uint64
-	manualNS atomic.Int64
-	_        [64]byte
+	// heard is the last granule in which an announcer was heard; gap the longest one since the observer took the last one.
+	heard, gap atomic.Uint64
+	// granuleLog2 is set once.
+	granuleLog2 uint
+	manualNS    atomic.Int64
+	_           [64]byte
 }
 
 func (c *clock) init(s *settings) {
@@ -49,9 +63,10 @@ func (c *clock) init(s *settings) {
 		horizon = lastTick
 	}
 	c.horizon.Store(horizon)
-	c.heard.Store(epoch >> secondLog2)
+	c.granuleLog2 = granuleLog2Of(s)
+	c.heard.Store(epoch >> c.granuleLog2)
 	if !s.manual {
-		c.plainUntil.Store(min((epoch>>secondLog2+1)<<secondLog2, horizon))
+		c.plainUntil.Store(min((epoch>>c.granuleLog2+1)<<c.granuleLog2, horizon))
 	}
 }
 
@@ -82,24 +97,45 @@ func (c *clock) setAway(ns int64) {
 	c.shiftNS.Store(uint64(int64(epoch)*tickNS + tickNS - 1 - ns))
 }
 
-// hear notes that somebody was heard at stamp, and that stamps of the same second are plain from now on.
+// hear notes that a host was heard at stamp, and that stamps of the same granule are plain from now on.
 func (c *clock) hear(stamp tick) {
-	second := stamp >> secondLog2
-	for heard := c.heard.Load(); heard < second; heard = c.heard.Load() {
-		if c.heard.CompareAndSwap(heard, second) {
+	granule := stamp >> c.granuleLog2
+	for heard := c.heard.Load(); heard < granule; heard = c.heard.Load() {
+		if c.heard.CompareAndSwap(heard, granule) {
+			c.noteGap((heard+1)<<c.granuleLog2, stamp)
 			break
 		}
 	}
 	before := c.plainUntil.Load()
-	until := min((second+1)<<secondLog2, c.horizon.Load())
+	until := min((granule+1)<<c.granuleLog2, c.horizon.Load())
 	if before != 0 && before < until {
 		// Failed: another announcer was faster, or the wheel is closed.
 		c.plainUntil.CompareAndSwap(before, until)
 	}
 }
 
-// heardUntil is the end of the last second in which somebody was heard.
-func (c *clock) heardUntil() tick { return (c.heard.Load() + 1) << secondLog2 }
+// noteGap publishes the time from start to a hearing at stamp, if it is the longest since the observer looked.
+func (c *clock) noteGap(start, stamp tick) {
+	granules := (saturatingSub(stamp, start) + 1<<c.granuleLog2 - 1) >> c.granuleLog2
+	if granules <= 1 {
+		return
+	}
+	noted := min(granules, 1<<(64-gapStartBits)-1)<<gapStartBits | start
+	for longest := c.gap.Load(); longest < noted; longest = c.gap.Load() {
+		if c.gap.CompareAndSwap(longest, noted) {
+			return
+		}
+	}
+}
+
+// takeGap takes the longest gap since the last call; its length is 0 if there was none.
+func (c *clock) takeGap() gap {
+	noted := c.gap.Swap(0)
+	return gap{noted & (1<<gapStartBits - 1), noted >> gapStartBits << c.granuleLog2}
+}
+
+// heardUntil is the end of the last granule in which an announcer was heard.
+func (c *clock) heardUntil() tick { return (c.heard.Load() + 1) << c.granuleLog2 }
 
 // nowNS is wheel time now in nanoseconds since open: a figure.
 func (c *clock) nowNS() int64 {

@@ -124,6 +124,9 @@ type Config[V any] struct {
 	Suspect func(*Event[V])
 	// Recovered is called when a suspect was heard again. May be nil.
 	Recovered func(*Event[V])
+	// Guard is told what the guards do: when silence and brake begin and end to hold hosts, when the wheel was away, when its
+	// clock fell back. One call at a time, in order; it should not take long. May be nil.
+	Guard func(GuardEvent)
 }
 
 // settings are a checked configuration with its defaults filled in, as a backend takes them. A duration of 0 is off.

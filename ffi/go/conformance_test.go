@@ -164,6 +164,8 @@ func (t *tracedWheel) perform(op traceLine) told {
 		return t.announce(op, string(id))
 	case "renew":
 		return t.renew(member, t.number(op, "age"))
+	case "replace":
+		return t.replace(op, string(id))
 	case "leave":
 		known, _ := t.wheel.Lookup(string(id))
 		if err := t.wheel.Leave(string(id)); err != nil {
@@ -233,6 +235,21 @@ func (t *tracedWheel) announce(op traceLine, id string) told {
 	}
 	return says(outcome.String(), member, "interval", t.wheel.core.effectiveInterval(interval),
 		"clamped", t.wheel.Stats().Clamps-clamps)
+}
+
+func (t *tracedWheel) replace(op traceLine, id string) told {
+	interval := time.Duration(t.number(op, "interval")) * time.Millisecond
+	clamps := t.wheel.Stats().Clamps
+	member, old, err := t.wheel.Replace(id, interval, t.number(op, "data"))
+	if err != nil {
+		return refused(err)
+	}
+	ended, data := 0, uint64(0)
+	if old != nil {
+		ended, data = 1, old.Value()
+	}
+	return says("registered", member, "interval", t.wheel.core.effectiveInterval(interval),
+		"clamped", t.wheel.Stats().Clamps-clamps, "ended", ended, "ended_data", data)
 }
 
 func (t *tracedWheel) renew(member *Member[uint64], age uint64) told {

@@ -29,6 +29,9 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
 
+// errZeroTime: an instant that was never set.
+var errZeroTime = invalid("the zero time is no instant at which a host was heard")
+
 var errIDLength = invalid("the host id must have 1 to %d bytes", LongestID)
 
 // Why an answer to a leave was refused. Callers of the package answer by what their callback returns, so they never meet

@@ -8,7 +8,8 @@ func (p *pure) take(h *host, w word) bool {
 	now, interval, grace := p.looker.tick(), p.effective(w.cadence()), p.graceOf(w.cadence())
 	until := tick(0)
 	if now < p.leavesAt(w)+p.silence.limit+interval+grace {
-		p.silence.ask(now, p.clock.heardUntil(), interval, &p.rates)
+		due := dueHost{interval: interval, grace: grace, at: p.leavesAt(w)}
+		p.silence.ask(now, p.clock.heardUntil(), due, &p.rates, p.eachInterval)
 		until = p.silence.sparesUntil(w.last(), interval, grace)
 	}
 	spared := until > now && !p.silence.lasts
@@ -49,6 +50,14 @@ func (p *pure) take(h *host, w word) bool {
 	}
 	p.handOut(h, e)
 	return true
+}
+
+// eachInterval calls f with the last announce and the effective interval of every living host, until f says false.
+func (p *pure) eachInterval(f func(last, interval tick) bool) {
+	p.index.each(func(h *host) bool {
+		w := h.word()
+		return !w.alive() || f(w.last(), p.effective(w.cadence()))
+	})
 }
 
 // wait puts a due host among those that wait for their turn to leave. An announce or a goodbye still finds it there.

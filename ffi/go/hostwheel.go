@@ -21,6 +21,13 @@ type Wheel[V any] struct {
 	running atomic.Bool
 	// advancing is held by Advance.
 	advancing sync.Mutex
+	// newborn are the hosts that registered during the present Advance, by handle; nil outside. deferred are their events, which
+	// the next one delivers.
+	newbornMu sync.Mutex
+	newborn   map[uint64]bool
+	deferred  []event
+	// telling is held while guard events are told.
+	telling sync.Mutex
 }
 
 // Member is one incarnation of one host, from its registration to its leave. A host that comes back after it left is
@@ -38,7 +45,7 @@ type AnnounceOption struct {
 }
 
 // SeenAt says that the host was heard at t, not now. News from before its last announce changes nothing. An instant in
-// the future counts as now.
+// the future counts as now, however far it is. The zero time is refused with ErrInvalid.
 func SeenAt(t time.Time) AnnounceOption {
 	return AnnounceOption{dated: true, seenAt: t}
 }
@@ -91,6 +98,9 @@ func (w *Wheel[V]) Announce(id string, interval time.Duration, v V, options ...A
 	c := call{sets: true, interval: interval}
 	for _, option := range options {
 		if option.dated {
+			if option.seenAt.IsZero() {
+				return nil, 0, errZeroTime
+			}
 			c.dated, c.at = true, option.seenAt
 		}
 	}
@@ -124,15 +134,62 @@ func (w *Wheel[V]) refused() error {
 
 // register is a function of its own so that its closure is not paid for by announces of known hosts.
 func (w *Wheel[V]) register(id string, c call, v V) (*Member[V], Outcome, error) {
-	h, outcome, err := w.core.register(id, c, func() *host {
-		m := newMember(w.core.kind(), id, v)
-		m.host.core = w.core
-		return &m.host
-	})
+	h, outcome, err := w.core.register(id, c, w.fresh(id, v))
 	if err != nil {
 		return nil, 0, err
 	}
+	if outcome == Registered {
+		w.bear(h)
+	}
 	return memberOf[V](h), outcome, nil
+}
+
+// bear notes a host that registered during an Advance.
+func (w *Wheel[V]) bear(h *host) {
+	if !w.config.Manual {
+		return
+	}
+	w.newbornMu.Lock()
+	defer w.newbornMu.Unlock()
+	if w.newborn != nil {
+		w.newborn[h.handle] = true
+	}
+}
+
+// Replace says that the host id came back as another process: it ends the member that is known, without a leave event, and begins
+// a new one with the value v, in one step for everybody else. At no moment is the id unknown, or known twice. It returns the new
+// member, and the one that ended; that is nil if the id was not known, or was handed out as a leave.
+//
+// The old member is stale: a late goodbye by it does not end the new one. So say goodbye by [Member.Leave], and put the member's
+// handle, or a boot id of your own, into the message.
+//
+// Errors: ErrInvalid (the id's length, a negative interval), ErrFull (the id is not known, and MaxHosts are), ErrClosed. Nothing
+// has changed then.
+func (w *Wheel[V]) Replace(id string, interval time.Duration, v V) (member, ended *Member[V], err error) {
+	if err := checkAnnounce(id, interval); err != nil {
+		return nil, nil, err
+	}
+	if err := w.refused(); err != nil {
+		return nil, nil, err
+	}
+	h, old, err := w.core.replace(id, interval, w.fresh(id, v))
+	if err != nil {
+		return nil, nil, err
+	}
+	w.bear(h)
+	if old != nil {
+		ended = memberOf[V](old)
+	}
+	return memberOf[V](h), ended, nil
+}
+
+// fresh makes the host of a new member.
+func (w *Wheel[V]) fresh(id string, v V) func() *host {
+	return func() *host {
+		m := newMember(w.core.kind(), id, v)
+		m.host.core = w.core
+		return &m.host
+	}
 }
 
 // newMember makes a member, with room for its id and what the backend in Go needs in the same piece of memory. The id and what
@@ -174,21 +231,21 @@ func (w *Wheel[V]) Leave(id string) error {
 	if err := w.refused(); err != nil {
 		return err
 	}
-	h := w.core.find(id)
-	if h == nil {
-		return ErrNotFound
-	}
-	switch err := w.core.leave(h); err {
-	case ErrStale, ErrTaken:
-		return ErrNotFound
-	default:
-		return err
+	for {
+		h := w.core.lookup(id)
+		if h == nil {
+			return ErrNotFound
+		}
+		// Stale, or taken: it has left meanwhile, or was replaced, and then the goodbye is its successor's.
+		if err := w.core.leave(h); err != ErrStale && err != ErrTaken {
+			return err
+		}
 	}
 }
 
 // Lookup finds a host that is known and not handed out as a leave. It works after Close as well.
 func (w *Wheel[V]) Lookup(id string) (*Member[V], bool) {
-	h := w.core.find(id)
+	h := w.core.lookup(id)
 	if h == nil {
 		return nil, false
 	}
@@ -292,9 +349,36 @@ func (w *Wheel[V]) workOnce() bool {
 	if !ok {
 		return false
 	}
+	if e.host == nil {
+		w.tellGuards()
+		return true
+	}
 	defer w.mail.finish(e.host)
 	w.deliver(&e)
 	return true
+}
+
+// tellGuards calls back with the guard events that wait, one at a time and in order.
+func (w *Wheel[V]) tellGuards() {
+	w.telling.Lock()
+	defer w.telling.Unlock()
+	for _, e := range w.core.drainGuards() {
+		if w.config.Guard != nil && !w.core.closed() {
+			w.tellGuard(e)
+		}
+	}
+}
+
+func (w *Wheel[V]) tellGuard(e GuardEvent) {
+	returned := false
+	defer func() {
+		if !returned {
+			w.core.panicked()
+			w.log("hostwheel: a guard callback panicked", "event", e.String(), "panic", fmt.Sprint(recover()))
+		}
+	}()
+	w.config.Guard(e)
+	returned = true
 }
 
 // deliver calls back with an event, and answers it.
@@ -345,15 +429,19 @@ func (w *Wheel[V]) callBack(e *event) Verdict {
 }
 
 func (w *Wheel[V]) logPanic(e *event, reason any) {
+	if reason == nil {
+		reason = "runtime.Goexit"
+	}
+	w.log("hostwheel: a callback panicked; a leave is handed out again", "event", e.kind.String(),
+		"host", e.host.id, "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
+}
+
+func (w *Wheel[V]) log(message string, args ...any) {
 	logger := w.config.Logger
 	if logger == nil {
 		logger = slog.Default()
 	}
-	if reason == nil {
-		reason = "runtime.Goexit"
-	}
-	logger.Error("hostwheel: a callback panicked; a leave is handed out again", "event", e.kind.String(),
-		"host", e.host.id, "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
+	logger.Error(message, args...)
 }
 
 func eventOf[V any](e *event) *Event[V] {
@@ -393,21 +481,59 @@ func (w *Wheel[V]) Advance(now time.Duration) (int, error) {
 	if err := w.refused(); err != nil {
 		return 0, err
 	}
+	w.beginAdvance()
+	defer w.endAdvance()
 	delivered := 0
 	for {
 		w.core.advance(now)
 		before := delivered
 		// One at a time: a callback may end this goroutine, and what was not drained is not lost then.
-		for events := w.core.drain(1); len(events) > 0; events = w.core.drain(1) {
+		for e, ok := w.nextEvent(); ok; e, ok = w.nextEvent() {
 			if w.core.closed() {
 				return delivered, w.core.fault()
 			}
-			w.deliver(&events[0])
+			w.tellGuards()
+			w.deliver(&e)
 			delivered++
 		}
+		w.tellGuards()
 		if delivered == before {
 			return delivered, w.core.fault()
 		}
+	}
+}
+
+func (w *Wheel[V]) beginAdvance() {
+	w.newbornMu.Lock()
+	defer w.newbornMu.Unlock()
+	w.newborn = make(map[uint64]bool)
+}
+
+func (w *Wheel[V]) endAdvance() {
+	w.newbornMu.Lock()
+	defer w.newbornMu.Unlock()
+	w.newborn = nil
+}
+
+// nextEvent is the next event for Advance to deliver. Those of hosts that registered meanwhile are the next one's: else a callback
+// that brings its host back overdue would keep this one for ever.
+func (w *Wheel[V]) nextEvent() (event, bool) {
+	w.newbornMu.Lock()
+	defer w.newbornMu.Unlock()
+	if n := len(w.deferred); n > 0 && !w.newborn[w.deferred[0].host.handle] {
+		e := w.deferred[0]
+		w.deferred = w.deferred[1:]
+		return e, true
+	}
+	for {
+		events := w.core.drain(1)
+		if len(events) == 0 {
+			return event{}, false
+		}
+		if !w.newborn[events[0].host.handle] {
+			return events[0], true
+		}
+		w.deferred = append(w.deferred, events[0])
 	}
 }
 
@@ -430,22 +556,28 @@ func (m *Member[V]) touch(c call) error {
 
 // RenewAt is Renew for a host that was heard at t. It reads no clock (but once a second), so a caller who hears many hosts
 // at a time reads it once for all. News from before the last announce changes nothing; an instant in the future counts as
-// now, to within a second.
+// now, however far it is, to within a second.
 //
-// Errors: ErrStale, ErrTaken, ErrClosed.
+// Errors: ErrInvalid (the zero time), ErrStale, ErrTaken, ErrClosed.
 func (m *Member[V]) RenewAt(t time.Time) error {
 	if h := &m.host; h.announcing != nil && h.renewAt(t) {
 		return nil
+	}
+	if t.IsZero() {
+		return errZeroTime
 	}
 	return m.touch(call{dated: true, at: t})
 }
 
 // AnnounceAt says that the host was heard at t and what its interval is from now on, as Announce does.
 //
-// Errors: ErrInvalid (a negative interval), ErrStale, ErrTaken, ErrClosed.
+// Errors: ErrInvalid (a negative interval, the zero time), ErrStale, ErrTaken, ErrClosed.
 func (m *Member[V]) AnnounceAt(t time.Time, interval time.Duration) error {
 	if err := checkInterval(interval); err != nil {
 		return err
+	}
+	if t.IsZero() {
+		return errZeroTime
 	}
 	return m.touch(call{dated: true, at: t, sets: true, interval: interval})
 }

@@ -12,6 +12,8 @@ type mailbox struct {
 	busy map[*host][]event
 	// size is how many events were not handed out yet.
 	size int
+	// guards: guard events wait.
+	guards bool
 	// starved: the backend may have more events than there was room for.
 	starved bool
 }
@@ -50,10 +52,15 @@ func (m *mailbox) fill(from backend) int {
 		return 0
 	}
 	events := from.drain(room)
+	guards := from.guardsWait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.starved = len(events) == room
 	m.size += len(events)
+	if guards && !m.guards {
+		m.guards = true
+		m.changed.Signal()
+	}
 	for _, e := range events {
 		if waiting, ok := m.busy[e.host]; ok {
 			m.busy[e.host] = append(waiting, e)
@@ -66,15 +73,19 @@ func (m *mailbox) fill(from backend) int {
 	return len(events)
 }
 
-// take waits for the next event; false if the mailbox was stopped. It tells the backend when there is room again.
+// take waits for the next event, or for guard events: then it is an event of no host. False if the mailbox was stopped. It tells the backend when there is room again.
 func (m *mailbox) take(from backend) (event, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(m.ready) == 0 && !m.stopped {
+	for len(m.ready) == 0 && !m.guards && !m.stopped {
 		m.changed.Wait()
 	}
 	if m.stopped {
 		return event{}, false
+	}
+	if m.guards {
+		m.guards = false
+		return event{}, true
 	}
 	e := m.ready[0]
 	m.ready[0] = event{}

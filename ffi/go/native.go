@@ -37,8 +37,11 @@ type core struct {
 	// manualNS is the manual clock.
 	manualNS atomic.Int64
 	// file is the descriptor that is readable while events wait, as Run's own; nil while it does not run.
-	file     atomic.Pointer[os.File]
-	panics   atomic.Uint64
+	file   atomic.Pointer[os.File]
+	panics atomic.Uint64
+	// guards are the guard events that were drained and not taken.
+	guardsMu sync.Mutex
+	guards   []GuardEvent
 	shut     chan struct{}
 	shutOnce sync.Once
 	poisoned atomic.Bool
@@ -202,6 +205,26 @@ func (n *core) register(id string, c call, fresh func() *host) (*host, Outcome, 
 	if err := n.check(code); err != nil {
 		return nil, 0, err
 	}
+	return n.enter(handle, fresh), Registered, nil
+}
+
+func (n *core) replace(id string, interval time.Duration, fresh func() *host) (*host, *host, error) {
+	n.registering.Lock()
+	defer n.registering.Unlock()
+	handle, ended, code := n.wheel.Replace(id, interval)
+	if err := n.check(code); err != nil {
+		return nil, nil, err
+	}
+	old := n.members.of(ended)
+	h := n.enter(handle, fresh)
+	if old != nil {
+		n.forget(old)
+	}
+	return h, old, nil
+}
+
+// enter makes the host of a handle that the library has just given out. The caller holds registering.
+func (n *core) enter(handle uint64, fresh func() *host) *host {
 	h := fresh()
 	h.handle = handle
 	if n.records != nil {
@@ -210,7 +233,18 @@ func (n *core) register(id string, c call, fresh func() *host) (*host, Outcome, 
 	}
 	n.members.put(h)
 	n.index.put(h)
-	return h, Registered, nil
+	return h
+}
+
+func (n *core) lookup(id string) *host {
+	h := n.index.get(id)
+	if h == nil || n.phase(h).alive() {
+		return h
+	}
+	// It may have been replaced at this moment.
+	n.registering.Lock()
+	defer n.registering.Unlock()
+	return n.find(id)
 }
 
 // memberOf is the member of a handle that the library gave out; nil if it has left.
@@ -270,7 +304,14 @@ func (n *core) find(id string) *host {
 }
 
 func (n *core) each(f func(*host) bool) {
-	n.index.each(func(h *host) bool { return !n.phase(h).alive() || f(h) })
+	n.index.each(func(h *host) bool {
+		if !n.phase(h).alive() {
+			if h = n.lookup(h.id); h == nil {
+				return true
+			}
+		}
+		return f(h)
+	})
 }
 
 func (n *core) inspect(h *host) (Status, error) {
@@ -413,7 +454,9 @@ func (n *core) drain(limit int) []event {
 	var events []event
 	for len(events) < limit {
 		drained, code := n.wheel.Drain(limit-len(events), func(e *native.Event) {
-			if h := n.memberOf(e.Handle); h != nil {
+			if Kind(e.Kind) == guardKind {
+				n.noteGuard(e)
+			} else if h := n.memberOf(e.Handle); h != nil {
 				events = append(events, eventFrom(e, h))
 			} else if Kind(e.Kind) == SuspectEvent {
 				// It has said goodbye since.
@@ -424,6 +467,38 @@ func (n *core) drain(limit int) []event {
 			break // empty; or out of order, and closed for that
 		}
 	}
+	return events
+}
+
+// guardKind is the kind of an event that is about a guard and no host.
+const guardKind Kind = 4
+
+func (n *core) noteGuard(e *native.Event) {
+	n.guardsMu.Lock()
+	defer n.guardsMu.Unlock()
+	n.guards = append(n.guards, GuardEvent{
+		Kind:    GuardKind(e.Reason),
+		Since:   time.Duration(e.LastSeenNS),
+		Now:     time.Duration(e.NowNS),
+		Lasted:  time.Duration(e.AwayNS),
+		Waiting: int(e.Waiting),
+	})
+	if len(n.guards) > guardsKept {
+		n.guards = append(n.guards[:0], n.guards[1:]...)
+	}
+}
+
+func (n *core) guardsWait() bool {
+	n.guardsMu.Lock()
+	defer n.guardsMu.Unlock()
+	return len(n.guards) > 0
+}
+
+func (n *core) drainGuards() []GuardEvent {
+	n.guardsMu.Lock()
+	defer n.guardsMu.Unlock()
+	events := n.guards
+	n.guards = nil
 	return events
 }
 

@@ -12,8 +12,14 @@ const visitsPerStep = 1024
 // step is a look at the clock, and then at what is marked or due, up to a limit. Events are in the queue afterwards. The
 // caller holds the lock, here and in all of this file.
 func (p *pure) step() {
+	missed := p.looker.missedNS
 	now := p.looker.look(&p.clock, p.known == 0)
+	if p.looker.missedNS != missed {
+		p.silence.wasAway(now)
+		p.tellGuard(WasAway, now, now, time.Duration(p.looker.missedNS-missed))
+	}
 	p.silence.look(now, p.clock.heardUntil())
+	p.silence.learn(now, p.clock.takeGap(), &p.rates)
 	p.brake.look(now, p.alive())
 	turn := p.turn()
 	if p.released.Swap(false) {
@@ -44,6 +50,7 @@ func (p *pure) step() {
 	}
 	p.braking = p.turn() > 0 && !p.brake.open() && !p.silence.lasts
 	p.brakingSince = now
+	p.tellOfGuards(now)
 }
 
 // serveStarved looks again at hosts that were waiting for room in the queue before this step.
@@ -210,10 +217,10 @@ func (p *pure) count(h *host, counted cadence) {
 		return
 	}
 	if h.counted != 0 {
-		p.rates.hosts[rateBucket(p.effective(h.counted-1))]--
+		p.rates.drop(p.effective(h.counted - 1))
 	}
 	if counted != 0 {
-		p.rates.hosts[rateBucket(p.effective(counted-1))]++
+		p.rates.add(p.effective(counted - 1))
 	}
 	h.counted = counted
 }

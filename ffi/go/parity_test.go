@@ -177,34 +177,47 @@ func TestASuspectWaitsForItsCallbackHoweverBusyTheWorkersAre(t *testing.T) {
 	})
 }
 
-func TestTheZeroTimeIsLongAgo(t *testing.T) {
+// The zero time is an instant that was never set: it is refused, and nothing has changed.
+func TestTheZeroTimeIsRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, backend hostwheel.Backend) {
 		s := open(t, manual(backend))
 		m := s.announce("a", 10*sec)
 		s.to(8 * sec)
-		must(t, m.RenewAt(time.Time{}))
-		equal(t, "renewed at the zero time", s.status(m).LastSeen, 0)
-		must(t, m.AnnounceAt(time.Time{}, sec))
-		equal(t, "announced at the zero time", s.status(m).LastSeen, 0)
-		equal(t, "interval", s.status(m).Interval, 10*sec)
-		s.announce("a", sec, hostwheel.SeenAt(time.Time{}))
-		equal(t, "seen at the zero time", s.status(m).LastSeen, 0)
+		s.unchanged("the zero time", func() {
+			wants(t, "RenewAt", m.RenewAt(time.Time{}), hostwheel.ErrInvalid)
+			wants(t, "AnnounceAt", m.AnnounceAt(time.Time{}, sec), hostwheel.ErrInvalid)
+			_, _, err := s.wheel.Announce("a", sec, "", hostwheel.SeenAt(time.Time{}))
+			wants(t, "SeenAt", err, hostwheel.ErrInvalid)
+			_, _, err = s.wheel.Announce("b", sec, "", hostwheel.SeenAt(time.Time{}))
+			wants(t, "SeenAt", err, hostwheel.ErrInvalid)
+		})
+		equal(t, "last seen", s.status(m).LastSeen, 0)
 	})
 }
 
-func TestTheZeroTimeMakesNoSuspectLive(t *testing.T) {
+// Seconds taken for milliseconds are an instant so far in the future that the time until it is no time.Duration.
+func TestAnInstantInTheFutureIsNowHoweverFar(t *testing.T) {
 	onEach(t, func(t *testing.T, backend hostwheel.Backend) {
-		w, err := hostwheel.New(config{Backend: backend, MinInterval: 50 * ms, SilenceExpected: -1, Grace: 10 * sec})
+		w, err := hostwheel.New(config{Backend: backend})
 		must(t, err)
-		ended := run(context.Background(), w)
-		m, _, err := w.Announce("a", 10*sec, "")
-		must(t, err)
-		must(t, m.AnnounceAt(time.Now(), 50*ms))
-		until(t, "it is suspect", m.Suspect)
-		must(t, m.RenewAt(time.Time{}))
-		equal(t, "suspect", m.Suspect(), true)
-		must(t, w.Close())
-		must(t, <-ended)
+		defer func() { noted(t, w.Close()) }()
+		for _, far := range []time.Time{
+			time.Now().Add(time.Hour), time.Now().Add(200 * 365 * 24 * time.Hour),
+			time.Unix(time.Now().UnixMilli(), 0), time.Unix(1<<40, 0),
+		} {
+			m, _, err := w.Announce("seen", 60*sec, "", hostwheel.SeenAt(far))
+			must(t, err)
+			status, err := m.Inspect()
+			must(t, err)
+			equal(t, "seen just now", status.Age < 10*sec, true)
+			must(t, m.AnnounceAt(time.Now().Add(-30*sec), 60*sec))
+			time.Sleep(20 * ms)
+			must(t, m.RenewAt(far))
+			status, err = m.Inspect()
+			must(t, err)
+			equal(t, "renewed just now", status.Age < 10*sec, true)
+			must(t, m.Leave())
+		}
 	})
 }
 

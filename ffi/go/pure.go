@@ -59,6 +59,7 @@ type pure struct {
 	brakingSince tick
 	brakeTicks   tick
 	counts       Stats
+	guards       guardTold
 }
 
 func newPure(s settings) *pure {
@@ -69,7 +70,7 @@ func newPure(s settings) *pure {
 	now := p.looker.tick()
 	p.timing.elapsed = now
 	p.brake.init(s.brake, s.hostTTL, now)
-	p.silence.init(s.silenceExpected, s.hostTTL)
+	p.silence.init(s.silenceExpected, s.hostTTL, 1<<p.clock.granuleLog2)
 	p.handles.seed = rand.Uint32()
 	p.incoming, p.outgoing, p.starved = &list{level: -1}, &list{level: -1}, &list{level: -1}
 	p.queueLimit = min(s.maxOutstanding, 1024)
@@ -220,9 +221,46 @@ func (p *pure) register(id string, c call, fresh func() *host) (*host, Outcome, 
 		}
 	}
 	p.relieve()
-	if p.inUse >= p.maxHosts {
+	if p.alive()+p.counts.Outstanding >= uint64(p.maxHosts) {
 		return nil, 0, ErrFull
 	}
+	return p.enter(c, fresh), Registered, nil
+}
+
+func (p *pure) lookup(id string) *host {
+	h := p.index.get(id)
+	if h == nil || h.word().alive() {
+		return h
+	}
+	// It may have been replaced at this moment.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.find(id)
+}
+
+func (p *pure) replace(id string, interval time.Duration, fresh func() *host) (*host, *host, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		if p.closed() {
+			return nil, nil, ErrClosed
+		}
+		old := p.find(id)
+		if old == nil {
+			p.relieve()
+			if p.alive()+p.counts.Outstanding >= uint64(p.maxHosts) {
+				return nil, nil, ErrFull
+			}
+		} else if p.leave(old) != nil {
+			continue // it has left, or was taken
+		}
+		// While we hold the lock the id is looked up by waiting for us: see lookup.
+		return p.enter(call{sets: true, interval: interval}, fresh), old, nil
+	}
+}
+
+// enter registers a host that is not known. The caller holds the lock, and has looked for room.
+func (p *pure) enter(c call, fresh func() *host) *host {
 	cadence, clamped := p.clamp(c.interval)
 	if clamped {
 		p.clamps.Add(1)
@@ -241,14 +279,13 @@ func (p *pure) register(id string, c call, fresh func() *host) (*host, Outcome, 
 	p.counts.Records = max(p.counts.Records, uint64(p.inUse))
 	p.clock.hear(stamp)
 	p.report(h, p.lookAt(w))
-	return h, Registered, nil
+	return h
 }
 
-// relieve frees hosts that said goodbye, when they would crowd out a registration or pile up: goodbyes wake nobody. On
-// the manual clock things happen in advance alone.
+// relieve frees hosts that said goodbye when they pile up: goodbyes wake nobody. On the manual clock things happen in advance
+// alone.
 func (p *pure) relieve() {
-	waiting := p.goodbyes.Load() - p.goodbyesSeen
-	if p.manual || waiting == 0 || p.inUse < p.maxHosts && waiting < max(flood, p.alive()) {
+	if p.manual || p.goodbyes.Load()-p.goodbyesSeen < max(flood, p.alive()) {
 		return
 	}
 	for range p.marks.count.Load() {
@@ -301,7 +338,14 @@ func (p *pure) release() error {
 }
 
 func (p *pure) each(f func(*host) bool) {
-	p.index.each(func(h *host) bool { return !h.word().alive() || f(h) })
+	p.index.each(func(h *host) bool {
+		if !h.word().alive() {
+			if h = p.lookup(h.id); h == nil {
+				return true
+			}
+		}
+		return f(h)
+	})
 }
 
 func (p *pure) inspect(h *host) (Status, error) {

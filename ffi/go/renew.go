@@ -97,7 +97,11 @@ func isWallClock(t time.Time) bool { return t.Round(0) == t }
 func (a *announcing) ageOf(t time.Time, now time.Duration) time.Duration {
 	at := t.Sub(a.watch.base)
 	if !a.manual && isWallClock(t) {
-		at = now - time.Since(t)
+		since := time.Since(t)
+		if since <= 0 {
+			return 0 // in the future, however far: such a length does not fit
+		}
+		at = now - since
 	}
 	if at > now {
 		return 0

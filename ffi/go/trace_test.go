@@ -10,7 +10,7 @@ import (
 // Reading conformance traces; tests/conformance/README.md of the repository describes them.
 
 // traceFeatures are what this runner has.
-var traceFeatures = []string{"guards", "queue", "callback", "clock", "snapshot"}
+var traceFeatures = []string{"guards", "queue", "callback", "clock", "snapshot", "replace"}
 
 var traceSettings = map[string]uint64{
 	"host_ttl_ms": 3_600_000, "grace_ms": 15_000, "min_interval_ms": 1000, "max_interval_ms": 2_073_600_000,

@@ -97,6 +97,16 @@ func (w *Wheel) Register(id string, interval, age time.Duration) (handle uint64,
 	return uint64(out.handle), uint32(out.outcome), code
 }
 
+// Replace ends the known incarnation of a host, and begins another one. The handle of the one that ended is 0 if none was known.
+func (w *Wheel) Replace(id string, interval time.Duration) (handle, ended uint64, code Code) {
+	var out C.hostwheel_announced_t
+	var old C.uint64_t
+	p, n := bytes(id)
+	code = Code(C.hostwheel_replace(w.c, p, n, ns(interval), 0, &out, &old, nil))
+	runtime.KeepAlive(w)
+	return uint64(out.handle), uint64(old), code
+}
+
 // AnnounceHandle announces a host by its handle.
 func (w *Wheel) AnnounceHandle(handle uint64, interval, age time.Duration) (outcome uint32, code Code) {
 	var out C.uint32_t
@@ -213,6 +223,7 @@ func (w *Wheel) Drain(limit int, each func(*Event)) (int, Code) {
 				Superseded: e.flags&C.HOSTWHEEL_EVENT_SUPERSEDED != 0,
 				Attempt:    uint32(e.attempt),
 				Handle:     uint64(e.handle),
+				Waiting:    uint64(e.user_data),
 				IntervalNS: uint64(e.interval_ns),
 				LastSeenNS: uint64(e.last_seen_ns),
 				DeadlineNS: uint64(e.deadline_ns),

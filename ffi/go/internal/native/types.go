@@ -62,6 +62,8 @@ type Event struct {
 	Kind, Reason, Attempt uint32
 	Superseded            bool
 	Handle                uint64
+	// Waiting is how many due hosts wait: of a guard event.
+	Waiting uint64
 
 	IntervalNS, LastSeenNS, DeadlineNS, NowNS, LatenessNS, AwayNS, HeldNS uint64
 }
