@@ -123,7 +123,13 @@ fn op(u: &mut Unstructured) -> Result<Op> {
         15 | 16 => Op::Leave(id(u)?),
         17 => Op::LeaveHandle(which(u)?),
         18 => Op::Replace { id: id(u)?, interval: interval(u)?, data: u8::arbitrary(u)?.into() },
-        19 => if u.ratio(1, 2)? { Op::Find(id(u)?) } else { Op::Inspect(which(u)?) },
+        19 => {
+            if u.ratio(1, 2)? {
+                Op::Find(id(u)?)
+            } else {
+                Op::Inspect(which(u)?)
+            }
+        }
         20 => Op::Each,
         21 => Op::Forged(if u.ratio(1, 2)? { u.arbitrary()? } else { u.int_in_range(0..=20)? }),
         22 => Op::AnnounceBadId(u.arbitrary()?),
