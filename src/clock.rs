@@ -88,6 +88,8 @@ struct Published {
     heard: StatU64,
     /// The longest [`Gap`] since the observer took the last one; 0: none.
     gap: StatU64,
+    /// When a suspect was last trusted again by news of earlier: its consumer answers for it.
+    vouched: StatU64,
     /// The clock's reading, since open, at the last look that raised `away`, and by how much that did: what an instant before
     /// that look was in wheel time. For the Go package.
     raised_ns: AtomicU64,
@@ -141,6 +143,7 @@ impl Clock {
                 closed: AtomicBool::new(false),
                 heard: StatU64::new(granule),
                 gap: StatU64::new(0),
+                vouched: StatU64::new(0),
                 raised_ns: AtomicU64::new(0),
                 raised_by_ns: AtomicU64::new(0),
             },
@@ -238,14 +241,15 @@ impl Clock {
         self.base_ns
     }
 
-    /// Notes that a host was heard at `stamp`, and that stamps of the same granule are plain from now on.
-    pub(crate) fn hear(&self, stamp: Tick) {
+    /// Notes that a host was heard at `stamp`, of which an announcer learned at `now`, and that stamps of the same granule are plain
+    /// from now on.
+    pub(crate) fn hear(&self, stamp: Tick, now: Tick) {
         let granule = stamp >> self.granule_log2;
         // Relaxed, all of them: they order nothing. A hearing or a gap that the observer sees late is one that it sees at its
         // next look, and a gap says when it began.
         if self.published.heard.load(Ordering::Relaxed) < granule {
             let before = self.published.heard.fetch_max(granule, Ordering::Relaxed);
-            self.note_gap((before + 1) << self.granule_log2, stamp);
+            self.note_gap((before + 1) << self.granule_log2, now);
         }
         // Relaxed: the exchange below checks it.
         let before = self.published.plain_until.load(Ordering::Relaxed);
@@ -260,13 +264,26 @@ impl Clock {
         }
     }
 
-    /// Publishes the time from `start` to a hearing at `stamp`, if it is the longest since the observer looked.
-    fn note_gap(&self, start: Tick, stamp: Tick) {
-        let granules = stamp.saturating_sub(start).div_ceil(1 << self.granule_log2);
+    /// Publishes the time from `start` to a hearing that an announcer learned of at `now`, if it is the longest since the observer
+    /// looked. (A fleet that is vouched for some seconds late is quiet for so long all the time.)
+    fn note_gap(&self, start: Tick, now: Tick) {
+        let granules = now.saturating_sub(start).div_ceil(1 << self.granule_log2);
         if granules > 1 {
             let most = (1 << (u64::BITS - START_BITS)) - 1;
             self.published.gap.fetch_max(granules.min(most) << START_BITS | start, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that a suspect is trusted again at `now`, by news of earlier.
+    pub(crate) fn vouch(&self, now: Tick) {
+        // Relaxed: see `hear`.
+        self.published.vouched.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// See [`vouch`](Self::vouch); 0: never.
+    pub(crate) fn vouched_at(&self) -> Tick {
+        // Relaxed: see `hear`.
+        self.published.vouched.load(Ordering::Relaxed)
     }
 
     /// Takes the longest gap since the last call. The observer's.

@@ -46,6 +46,8 @@ type clock struct {
 	closed           atomic.Bool
 	// heard is the last granule in which an announcer was heard; gap the longest one since the observer took the last one.
 	heard, gap atomic.Uint64
+	// vouched is when a suspect was last trusted again by news of earlier: its consumer answers for it.
+	vouched atomic.Uint64
 	// granuleLog2 is set once.
 	granuleLog2 uint
 	manualNS    atomic.Int64
@@ -97,12 +99,13 @@ func (c *clock) setAway(ns int64) {
 	c.shiftNS.Store(uint64(int64(epoch)*tickNS + tickNS - 1 - ns))
 }
 
-// hear notes that a host was heard at stamp, and that stamps of the same granule are plain from now on.
-func (c *clock) hear(stamp tick) {
+// hear notes that a host was heard at stamp, of which an announcer learned at now, and that stamps of the same granule are plain
+// from now on.
+func (c *clock) hear(stamp, now tick) {
 	granule := stamp >> c.granuleLog2
 	for heard := c.heard.Load(); heard < granule; heard = c.heard.Load() {
 		if c.heard.CompareAndSwap(heard, granule) {
-			c.noteGap((heard+1)<<c.granuleLog2, stamp)
+			c.noteGap((heard+1)<<c.granuleLog2, now)
 			break
 		}
 	}
@@ -114,9 +117,10 @@ func (c *clock) hear(stamp tick) {
 	}
 }
 
-// noteGap publishes the time from start to a hearing at stamp, if it is the longest since the observer looked.
-func (c *clock) noteGap(start, stamp tick) {
-	granules := (saturatingSub(stamp, start) + 1<<c.granuleLog2 - 1) >> c.granuleLog2
+// noteGap publishes the time from start to a hearing that an announcer learned of at now, if it is the longest since the observer
+// looked.
+func (c *clock) noteGap(start, now tick) {
+	granules := (saturatingSub(now, start) + 1<<c.granuleLog2 - 1) >> c.granuleLog2
 	if granules <= 1 {
 		return
 	}

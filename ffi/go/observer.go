@@ -19,6 +19,7 @@ func (p *pure) step() {
 		p.tellGuard(WasAway, now, now, time.Duration(p.looker.missedNS-missed))
 	}
 	p.silence.look(now, p.clock.heardUntil())
+	p.silence.vouchedAt = p.clock.vouched.Load()
 	p.silence.learn(now, p.clock.takeGap(), &p.rates)
 	p.brake.look(now, p.alive())
 	turn := p.turn()

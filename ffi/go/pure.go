@@ -118,11 +118,14 @@ func (p *pure) touch(h *host, c call) (Outcome, error) {
 		if heard != w && !h.swap(w, heard) {
 			continue
 		}
-		p.clock.hear(stamp)
+		p.clock.hear(stamp, now)
 		if c.sets && clamped {
 			p.clamps.Add(1)
 		}
 		if w.phase() == suspect && heard.phase() == live {
+			if stamp < now {
+				p.clock.vouched.Store(now)
+			}
 			p.report(h, 0)
 			return Recovered, nil
 		}
@@ -277,7 +280,7 @@ func (p *pure) enter(c call, fresh func() *host) *host {
 	p.inUse++
 	p.counts.Registered++
 	p.counts.Records = max(p.counts.Records, uint64(p.inUse))
-	p.clock.hear(stamp)
+	p.clock.hear(stamp, now)
 	p.report(h, p.lookAt(w))
 	return h
 }

@@ -183,7 +183,10 @@ type silence struct {
 	// learns: gaps are learned since a tick; one that began before learnsFrom is not the fleet's.
 	learns                  bool
 	learnsSince, learnsFrom tick
-	witnesses               witnesses
+	// vouchedAt is when a suspect was last trusted again by news of earlier: hosts that are answered for do not keep their
+	// intervals, so what was learned means little for a window.
+	vouchedAt tick
+	witnesses witnesses
 	// asked: the quiet time that began at askedHeard has witnesses that are complete at completeAt.
 	asked                  bool
 	askedHeard, completeAt tick
@@ -281,7 +284,7 @@ func (s *silence) start(now tick) {
 // isNew says whether the fleet has not been quiet for so long before.
 func (s *silence) isNew(now, quiet tick, due dueHost, r *rates) bool {
 	window := min(2*r.slowest(), s.limit)
-	if !s.learns || s.learnsSince+window > now {
+	if !s.learns || s.learnsSince+window > now || s.vouchedAt != 0 && s.vouchedAt+window > now {
 		return false
 	}
 	longest := s.gaps.longest(saturatingSub(now, window))

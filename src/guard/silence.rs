@@ -12,6 +12,9 @@
 //! announces are due in 1.25 intervals by hosts of that interval or a shorter one. Each of those announces at least once in an
 //! interval, whatever its phase, so a healthy fleet does not trigger it either.
 //!
+//! A fleet whose hosts are answered for when they are suspected, by news of earlier, does not keep its intervals: for a window
+//! after such an answer the second rule stands alone.
+//!
 //! While silence lasts no host leaves, at most one host TTL. It ends when a host is heard. After it ended at tick S, a host last
 //! heard before S is not taken before S + its effective interval + grace: it has had no chance to be heard yet. Silence can
 //! start again once [`REARM`] visits have found hosts that were heard after S, so one that ended by its cap does not start over.
@@ -235,6 +238,8 @@ pub(crate) struct Silence {
     learns_since: Option<Tick>,
     /// A gap that began before this is not the fleet's: the observer was away, or silence lasted.
     learns_from: Tick,
+    /// When a suspect was last trusted again by news of earlier; 0: never.
+    vouched_at: Tick,
     witnesses: Witnesses,
     /// The quiet time that the witnesses were asked about, by its beginning, and when they are complete.
     asked: Option<(Tick, Tick)>,
@@ -258,6 +263,7 @@ impl Silence {
             gaps: Gaps::new(),
             learns_since: None,
             learns_from: 0,
+            vouched_at: 0,
             witnesses: Witnesses::new(expected),
             asked: None,
             since: None,
@@ -290,6 +296,11 @@ impl Silence {
     /// The observer was away until `now`: the gap of that time is its own.
     pub(crate) fn was_away(&mut self, now: Tick) {
         self.learns_from = self.learns_from.max(now);
+    }
+
+    /// Notes when a suspect was last trusted again by news of earlier.
+    pub(crate) fn vouched(&mut self, at: Tick) {
+        self.vouched_at = at;
     }
 
     /// Learns the longest gap between two hearings since the look before. Call after [`look`](Self::look).
@@ -370,7 +381,8 @@ impl Silence {
     fn is_new(&self, now: Tick, quiet: Tick, due: Due, rates: &Rates) -> bool {
         let window = (2 * rates.slowest()).min(self.cap);
         let seen = self.learns_since.is_some_and(|since| since + window <= now) || planted(Canary::HastyLearner);
-        if !seen || planted(Canary::LearnsNothing) {
+        let vouched = self.vouched_at != 0 && self.vouched_at + window > now;
+        if !seen || vouched || planted(Canary::LearnsNothing) {
             return false;
         }
         let longest = if planted(Canary::ForgottenGaps) { 0 } else { self.gaps.longest(now.saturating_sub(window)) };

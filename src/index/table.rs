@@ -207,7 +207,8 @@ impl<H> Table<H> {
         Bucket::further(valid).find_map(|first| Self::among(bucket, bucket.candidates(first, valid, tag), names, key))
     }
 
-    #[inline]
+    // Inlined twice it makes a registration 160 instructions longer.
+    #[inline(never)]
     fn among(bucket: &Bucket, candidates: u32, names: &impl Names, key: &Key<'_>) -> Option<Found> {
         for slot in Bits::of(candidates) {
             let record = bucket.record(slot);

@@ -120,6 +120,7 @@ impl Engine {
     /// Brings the guards up to date.
     fn ask_guards(&mut self, s: &Shared, now: Tick) {
         self.silence.look(now, s.clock.heard_until());
+        self.silence.vouched(s.clock.vouched_at());
         self.silence.learn(now, s.clock.take_gap(), &self.rates);
         self.brake.look(now, s.live());
         let waiting = self.wheel.queued_len(Queue::Turn) as u64;

@@ -175,7 +175,7 @@ impl Reservation<'_> {
         let now = shared.clock.stamp();
         let new = shared.heard(word, now, call);
         if reserved && self.record.swap_word_seq(word, new) {
-            shared.clock.hear(now.saturating_sub(call.age));
+            shared.clock.hear(now.saturating_sub(call.age), now);
             shared.report(self.handle.index(), shared.look_at(new));
         } else {
             // A helper was faster, and reports. Our announce counts as well, unless the host has left again already.

@@ -145,8 +145,11 @@ impl Shared {
                 continue;
             }
             point(Point::Heard);
-            self.clock.hear(now.saturating_sub(call.age));
+            self.clock.hear(now.saturating_sub(call.age), now);
             if state == State::Suspect && new.state() == State::Live {
+                if call.age > 0 {
+                    self.clock.vouch(now);
+                }
                 self.report(handle.index(), 0);
                 return Touch::Heard(Outcome::Recovered);
             }

@@ -9,7 +9,7 @@ use loom::thread;
 fn stamp(clock: &WheelClock) -> Tick {
     clock.plain_stamp().map(Stamp::tick).unwrap_or_else(|| {
         let stamp = clock.stamp();
-        clock.hear(stamp);
+        clock.hear(stamp, stamp);
         stamp
     })
 }
