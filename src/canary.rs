@@ -116,6 +116,10 @@ pub(crate) enum Canary {
     LongFrame,
     /// The first pass over a snapshot ends with its first frame.
     HalfChecked,
+    /// A snapshot finds that no host missed an announce.
+    NothingIsMissed,
+    /// Announces that were expected between a run's last snapshot and the next start count as missed.
+    UnexcusedGap,
     /// A restored host may be older than its interval.
     UncappedAge,
 }

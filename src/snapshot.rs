@@ -10,21 +10,24 @@
 //!
 //! **Ages.** From the moment of the snapshot to the restore nobody watched, so that time counts against no host, as in all
 //! of observed time. And before it, announces may have got lost in the restart itself. So a host comes back with the age
-//! that it had, but at most one interval: it has the rest of its TTL, at least one interval, and its grace.
+//! that it had, but at most one interval: it has the rest of its TTL, at least one interval, and its grace. A host that has missed
+//! three announces in a row over the last runs ([`Past`](crate::liveness::Past)) comes back as overdue as it was.
 
 mod crc;
 mod file;
 mod format;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod restarts;
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Seek, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::canary::{Canary, planted};
 use crate::error::{AnnounceError, RestoreError, SnapshotError};
-use crate::liveness::{Interval, Outcome, Shared};
+use crate::liveness::{Earlier, Interval, Outcome, SUSPICIOUS, Shared};
+use crate::sync::lock;
 use format::{Header, Reader, Record, Writer};
 
 /// Bytes per system call.
@@ -49,22 +52,34 @@ pub(crate) fn write(shared: &Shared, path: &Path) -> Result<u64, SnapshotError> 
 }
 
 fn fill(shared: &Shared, output: impl Write) -> io::Result<u64> {
-    let mut writer = Writer::create(output, &now())?;
+    save(shared, output, &now())
+}
+
+/// Writes all hosts to an output, under a header.
+fn save(shared: &Shared, output: impl Write, header: &Header) -> io::Result<u64> {
+    let mut writer = Writer::create(output, header)?;
     let mut result = Ok(());
     shared.each(|host| {
         let interval_ms = host.interval.map_or(0, |interval| interval.as_millis());
+        let age_ms = u64::try_from(host.age.as_millis()).unwrap_or(u64::MAX);
+        let effective_ms = shared.effective_interval(host.interval.unwrap_or_default());
+        let earlier = lock(&shared.past).judge(host.handle, age_ms, effective_ms, shared.now());
         result = writer.write(&Record {
             id: host.id,
             // The longest interval, 24 days, has 31 bits.
             interval_ms: u32::try_from(interval_ms).unwrap_or(u32::MAX),
-            age_ms: u64::try_from(host.age.as_millis()).unwrap_or(u64::MAX),
+            age_ms,
             user_data: host.user_data,
             suspect: host.suspect,
+            older_ms: u32::try_from(earlier.older_ms).unwrap_or(u32::MAX),
+            misses: earlier.misses,
         });
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     result?;
-    writer.finish()
+    let hosts = writer.finish()?;
+    lock(&shared.past).forget(shared.now(), |handle, age_ms| shared.is_older(handle, age_ms));
+    Ok(hosts)
 }
 
 /// Announces the hosts of the file at `path`, each with the user data that `map` makes of those in the file.
@@ -73,14 +88,25 @@ pub(crate) fn read(shared: &Shared, path: &Path, map: impl FnMut(&[u8], u64) -> 
         return Err(RestoreError::Closed);
     }
     // Open throughout: a rename over it does not matter then.
-    let mut file = file::open(path)?;
-    let (header, mut checked) = Reader::open(BufReader::with_capacity(BUFFER, &file))?;
+    load(shared, &mut file::open(path)?, &now(), map)
+}
+
+/// Announces all hosts of a file that is read from its beginning, twice, at the moment that `now` names.
+fn load<F: FnMut(&[u8], u64) -> u64>(
+    shared: &Shared,
+    file: &mut (impl Read + Seek),
+    now: &Header,
+    map: F,
+) -> Result<Restored, RestoreError> {
+    let (header, mut checked) = Reader::open(BufReader::with_capacity(BUFFER, &mut *file))?;
     while checked.next()?.is_some() && !planted(Canary::HalfChecked) {}
     let fingerprint = checked.fingerprint();
     file.rewind().map_err(RestoreError::Io)?;
+    let (began, age) = (shared.now(), header.age(now));
     let mut restore = Restore { shared, map, hosts: 0, skipped: 0 };
-    restore.file(&file, fingerprint)?;
-    Ok(Restored { hosts: restore.hosts, skipped: restore.skipped, age: header.age(&now()) })
+    restore.file(file, fingerprint)?;
+    lock(&shared.past).restored(began, shared.now(), age);
+    Ok(Restored { hosts: restore.hosts, skipped: restore.skipped, age })
 }
 
 /// The second pass over a file that was found whole.
@@ -92,7 +118,7 @@ struct Restore<'a, F> {
 }
 
 impl<F: FnMut(&[u8], u64) -> u64> Restore<'_, F> {
-    fn file(&mut self, file: &File, fingerprint: (u32, u64, u64)) -> Result<(), RestoreError> {
+    fn file(&mut self, file: &mut impl Read, fingerprint: (u32, u64, u64)) -> Result<(), RestoreError> {
         // Whatever is wrong now was right a moment ago.
         let Ok((_, mut reader)) = Reader::open(BufReader::with_capacity(BUFFER, file)) else {
             return Err(self.changed());
@@ -121,14 +147,16 @@ impl<F: FnMut(&[u8], u64) -> u64> Restore<'_, F> {
             return Ok(());
         }
         let interval = Duration::from_millis(record.interval_ms.into());
-        let longest_ms = self.shared.effective_interval(interval);
-        // At least 1 ms, which has passed since: news with an age changes nothing for a host that another thread announces
-        // between the look above and ours.
-        let longest_ms = if planted(Canary::UncappedAge) { u64::MAX } else { longest_ms };
-        let age = Duration::from_millis(record.age_ms.clamp(1, longest_ms));
+        let age_ms = self.age_of(record, interval);
+        let age = Duration::from_millis(age_ms);
         let user_data = (self.map)(record.id, record.user_data);
         match self.shared.announce(record.id, Interval::from(interval), age, user_data) {
-            Ok(announced) if announced.outcome == Outcome::Registered => self.hosts += 1,
+            Ok(announced) if announced.outcome == Outcome::Registered => {
+                self.hosts += 1;
+                let older_ms = (record.age_ms.saturating_add(record.older_ms.into())).saturating_sub(age_ms);
+                let earlier = Earlier { misses: record.misses, older_ms };
+                lock(&self.shared.past).note(announced.handle, earlier);
+            }
             Ok(_) => self.skipped += 1,
             Err(AnnounceError::Full) => return Err(RestoreError::Full { restored: self.hosts }),
             Err(AnnounceError::NoMemory) => return Err(RestoreError::NoMemory { restored: self.hosts }),
@@ -137,6 +165,22 @@ impl<F: FnMut(&[u8], u64) -> u64> Restore<'_, F> {
             Err(AnnounceError::IdLength) => return Err(self.changed()),
         }
         Ok(())
+    }
+}
+
+impl<F> Restore<'_, F> {
+    /// The age that a host comes back with, in milliseconds: at least 1, which has passed since. News with an age changes nothing
+    /// for a host that another thread announces meanwhile.
+    fn age_of(&self, record: &Record<'_>, interval: Duration) -> u64 {
+        if planted(Canary::UncappedAge) {
+            return record.age_ms.max(1);
+        }
+        if record.misses >= SUSPICIOUS {
+            // A suspect, with what is left of its grace, if only a moment.
+            let (life_ms, grace_ms) = self.shared.life_ms(interval);
+            return record.age_ms.clamp(life_ms - grace_ms, (life_ms - 1).max(life_ms - grace_ms));
+        }
+        record.age_ms.clamp(1, self.shared.effective_interval(interval))
     }
 }
 

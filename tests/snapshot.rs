@@ -150,6 +150,13 @@ fn record(id: &[u8], flags: u16, interval_ms: u32, age_ms: u64, user_data: u64) 
     bytes
 }
 
+/// A record of version 2: with what earlier runs say of the host.
+fn record_2(id: &[u8], interval_ms: u32, age_ms: u64, older_ms: u32, misses: u8) -> Vec<u8> {
+    let mut bytes = record(b"", 0, interval_ms, age_ms, 7);
+    bytes[..2].copy_from_slice(&(id.len() as u16).to_le_bytes());
+    [&bytes, &older_ms.to_le_bytes()[..], &[misses, 0, 0, 0], id].concat()
+}
+
 #[test]
 fn hosts_come_back_as_they_were() {
     let folder = Folder::new();
@@ -339,10 +346,10 @@ fn a_file_by_the_specification_is_read_and_a_newer_one_is_named() {
         assert_eq!(all[&vec![b'y'; 1024]], (None, secs(1800), false, 8));
     }
     let wheel = quiet();
-    for newer in [file(&header(2, 64), &records, 2), header(9, 4096)] {
+    for newer in [file(&header(3, 64), &records, 2), header(9, 4096)] {
         let found_in_file = u32::from_le_bytes(newer[8..12].try_into().unwrap());
         let error = refused(&folder, &wheel, &newer);
-        assert!(matches!(error, RestoreError::NewerVersion { found, known: 1 } if found == found_in_file), "{error}");
+        assert!(matches!(error, RestoreError::NewerVersion { found, known: 2 } if found == found_in_file), "{error}");
     }
     // Whole by its checksums, and still wrong.
     for (wrong, hosts) in [(records.clone(), 1), (records.clone(), 3), (record(b"", 0, 0, 0, 0), 1)] {
@@ -354,6 +361,34 @@ fn a_file_by_the_specification_is_read_and_a_newer_one_is_named() {
         wrong[12..16].copy_from_slice(&length.to_le_bytes());
         assert!(matches!(refused(&folder, &wheel, &wrong), RestoreError::Corrupt { .. }));
     }
+}
+
+#[test]
+fn a_host_that_missed_three_announces_comes_back_as_overdue_as_it_was() {
+    let folder = Folder::new();
+    // Every minute: a TTL of 120 s and a grace of 15 s.
+    let cases = [
+        (b"patient", 0, 134_000, 2, (secs(60), false)),
+        (b"suspect", 1, 134_000, 3, (secs(134), true)),
+        (b"younger", 2, 30_000, 9, (secs(120), true)),
+        (b"too old", 3, 900_000, 255, (ms(134_999), true)),
+    ];
+    let records: Vec<u8> =
+        cases.iter().flat_map(|(id, older, age, misses, _)| record_2(*id, 60_000, *age, *older, *misses)).collect();
+    let wheel = quiet();
+    fs::write(folder.file(), file(&header(2, 64), &records, 4)).unwrap();
+    assert_eq!(wheel.restore(folder.file()).unwrap().hosts, 4);
+    wheel.advance(Duration::ZERO).unwrap();
+    let all = hosts(&wheel);
+    for (id, _, _, _, (age, suspect)) in cases {
+        assert_eq!(all[&id[..]], (Some(secs(60)), age, suspect, 7), "{}", id.escape_ascii());
+    }
+    // What was missed is written again, until the host is heard.
+    wheel.announce("younger", secs(60)).unwrap();
+    wheel.snapshot(folder.file()).unwrap();
+    let bytes = fs::read(folder.file()).unwrap();
+    let missed = |id: &[u8]| bytes[bytes.windows(id.len()).position(|at| at == id).unwrap() - 4];
+    assert_eq!(cases.map(|(id, ..)| missed(id)), [2, 3, 0, 255]);
 }
 
 #[test]

@@ -28,6 +28,8 @@ type backend interface {
 	release() error
 	// effectiveInterval is what an announced interval counts as, in milliseconds.
 	effectiveInterval(interval time.Duration) tick
+	// life is the TTL and the grace of a host that announces with this interval, in milliseconds.
+	life(interval time.Duration) (tick, tick)
 
 	// run observes until stop is closed or the wheel is, and puts events into the mailbox while that has room.
 	run(stop <-chan struct{}, m *mailbox)

@@ -6,16 +6,19 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"math"
+	"time"
 )
 
 // The bytes of a snapshot file, as docs/snapshot.md of the repository specifies them: header, frames of records, trailer,
 // each with its checksum. One frame is in memory at a time, in both directions.
 const (
-	formatVersion = 1
+	formatVersion = 2
 	formatMagic   = "\x89HWS\r\n\x1a\n"
 	headerLen     = 64
 	longestHeader = 4096
-	recordLen     = 24 // less the id
+	recordLen     = 32 // less the id
+	recordLen1    = 24 // in version 1
 	frameLen      = 64 << 10
 	trailerLen    = 28
 	suspectFlag   = 1
@@ -37,6 +40,18 @@ type fileHeader struct {
 	bootID         [16]byte
 }
 
+// age is how long before now the file was begun; false if that is not known. The boot clock is not set by anybody.
+func (h fileHeader) age(now fileHeader) (time.Duration, bool) {
+	from, to := h.wallNS, now.wallNS
+	if h.bootID == now.bootID && h.bootID != [16]byte{} && h.bootNS <= now.bootNS {
+		from, to = h.bootNS, now.bootNS
+	}
+	if from > to || to-from > math.MaxInt64 {
+		return 0, false
+	}
+	return time.Duration(to - from), true
+}
+
 // fileRecord is one host.
 type fileRecord struct {
 	id         string
@@ -44,6 +59,8 @@ type fileRecord struct {
 	ageMS      uint64
 	userData   uint64
 	suspect    bool
+	// earlier is empty in version 1.
+	earlier earlier
 }
 
 // snapshotWriter writes a snapshot: header, records, finish.
@@ -92,6 +109,8 @@ func (w *snapshotWriter) write(r fileRecord) error {
 	p = binary.LittleEndian.AppendUint32(p, r.intervalMS)
 	p = binary.LittleEndian.AppendUint64(p, r.ageMS)
 	p = binary.LittleEndian.AppendUint64(p, r.userData)
+	p = binary.LittleEndian.AppendUint32(p, uint32(min(r.earlier.olderMS, math.MaxUint32)))
+	p = append(p, r.earlier.misses, 0, 0, 0)
 	w.payload = append(p, r.id...)
 	w.hosts++
 	return nil
@@ -137,8 +156,9 @@ type fingerprint struct {
 
 // snapshotReader reads a snapshot and believes nothing: what it hands out has passed its checksum and is well-formed.
 type snapshotReader struct {
-	input  *bufio.Reader
-	header fileHeader
+	input   *bufio.Reader
+	header  fileHeader
+	version uint32
 	// offset of the next byte to read, in the file.
 	offset  int64
 	payload []byte
@@ -179,6 +199,7 @@ func newSnapshotReader(input io.Reader) (*snapshotReader, error) {
 	case version > formatVersion:
 		return nil, &SnapshotError{Fault: NewerVersion, Version: version}
 	}
+	r.version = version
 	r.header = fileHeader{
 		wallNS: binary.LittleEndian.Uint64(b[16:]),
 		bootNS: binary.LittleEndian.Uint64(b[24:]),
@@ -214,7 +235,7 @@ func (r *snapshotReader) next() ([]fileRecord, error) {
 	}
 	var records []fileRecord
 	for rest := r.payload; len(rest) > 0; {
-		record, after, ok := decodeRecord(rest)
+		record, after, ok := decodeRecord(rest, r.version)
 		if !ok {
 			return nil, damagedAt(start)
 		}
@@ -229,21 +250,29 @@ func (r *snapshotReader) next() ([]fileRecord, error) {
 
 // decodeRecord takes the first record off a payload; false if it is not a whole, valid one. Flags that this version does
 // not know are passed over.
-func decodeRecord(b []byte) (fileRecord, []byte, bool) {
-	if len(b) < recordLen {
+func decodeRecord(b []byte, version uint32) (fileRecord, []byte, bool) {
+	fixed := recordLen
+	if version == 1 {
+		fixed = recordLen1
+	}
+	if len(b) < fixed {
 		return fileRecord{}, nil, false
 	}
 	n := int(binary.LittleEndian.Uint16(b))
-	if n < 1 || n > LongestID || len(b) < recordLen+n {
+	if n < 1 || n > LongestID || len(b) < fixed+n {
 		return fileRecord{}, nil, false
 	}
-	return fileRecord{
-		id:         string(b[recordLen : recordLen+n]),
+	record := fileRecord{
+		id:         string(b[fixed : fixed+n]),
 		intervalMS: binary.LittleEndian.Uint32(b[4:]),
 		ageMS:      binary.LittleEndian.Uint64(b[8:]),
 		userData:   binary.LittleEndian.Uint64(b[16:]),
 		suspect:    binary.LittleEndian.Uint16(b[2:])&suspectFlag != 0,
-	}, b[recordLen+n:], true
+	}
+	if version > 1 {
+		record.earlier = earlier{misses: b[28], olderMS: uint64(binary.LittleEndian.Uint32(b[24:]))}
+	}
+	return record, b[fixed+n:], true
 }
 
 // end reads the rest of the trailer that begins at start, and nothing after it.

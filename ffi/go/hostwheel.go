@@ -28,6 +28,7 @@ type Wheel[V any] struct {
 	deferred  []event
 	// telling is held while guard events are told.
 	telling sync.Mutex
+	past    past
 }
 
 // Member is one incarnation of one host, from its registration to its leave. A host that comes back after it left is

@@ -28,6 +28,7 @@ func (w *Wheel[V]) Snapshot(path string) error {
 		if err != nil {
 			return err
 		}
+		unheard := map[uint64]earlier{}
 		w.core.each(func(h *host) bool {
 			s, gone := w.core.inspect(h)
 			if gone != nil || s.State == Taken {
@@ -38,20 +39,26 @@ func (w *Wheel[V]) Snapshot(path string) error {
 				intervalMS: uint32(min(s.Interval/time.Millisecond, math.MaxUint32)),
 				ageMS:      uint64(s.Age / time.Millisecond),
 				suspect:    s.State == Suspected,
+				earlier:    w.past.judge(s, w.core.effectiveInterval(s.Interval), unheard),
 			})
 			return err == nil
 		})
 		if err != nil {
 			return err
 		}
-		return out.finish()
+		if err := out.finish(); err != nil {
+			return err
+		}
+		w.past.forget(unheard)
+		return nil
 	})
 }
 
 // Restore announces all hosts of a file that Snapshot, or the Rust core, wrote, each with the value that value returns for
 // its id (nil: the zero value), its interval and the age that it had, but at most one interval of age. Time between the
 // snapshot and the restore counts against no host, as nobody watched. So each restored host has at least one interval and
-// its grace from now on to be heard. Suspects come back live. A host that the wheel knows already is left as it is.
+// its grace from now on to be heard. Suspects come back live. A host that has missed three announces in a row over the last
+// runs, while they watched, has no more than what was left of its grace. A host that the wheel knows already is left as it is.
 //
 // The whole file is checked before the first host is announced: one that is torn, damaged, foreign or newer restores
 // nothing.
@@ -68,21 +75,28 @@ func (w *Wheel[V]) Restore(path string, value func(id string) V) error {
 	}
 	// Open throughout: a rename over it does not matter then.
 	defer file.Close()
-	whole, err := readSnapshot(file, func(fileRecord) error { return nil })
+	header, whole, err := readSnapshot(file, func(fileRecord) error { return nil })
 	if err != nil {
 		return err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("hostwheel: read the snapshot: %w", err)
 	}
-	restored := 0
-	again, err := readSnapshot(file, func(r fileRecord) error {
-		done, err := w.restoreHost(r, value)
-		if done {
-			restored++
+	restored, began, last := 0, time.Duration(0), (*Member[V])(nil)
+	gap, gapKnown := header.age(headerNow())
+	_, again, err := readSnapshot(file, func(r fileRecord) error {
+		m, err := w.restoreHost(r, value)
+		if m != nil {
+			if restored++; restored == 1 {
+				began = w.nowBy(m)
+			}
+			last = m
 		}
 		return err
 	})
+	if last != nil {
+		w.past.ends(began, max(began, w.nowBy(last)), gap, gapKnown)
+	}
 	var refused *SnapshotError
 	switch {
 	case errors.As(err, &refused), err == nil && again != whole:
@@ -110,43 +124,61 @@ func openSnapshot(path string) (*os.File, error) {
 	return file, nil
 }
 
+// nowBy is the wheel time at which the member is looked at; 0 if it has left.
+func (w *Wheel[V]) nowBy(m *Member[V]) time.Duration {
+	s, err := m.Inspect()
+	if err != nil {
+		return 0
+	}
+	return s.LastSeen + s.Age
+}
+
 // readSnapshot reads a whole file and hands each host on.
-func readSnapshot(file io.Reader, each func(fileRecord) error) (fingerprint, error) {
+func readSnapshot(file io.Reader, each func(fileRecord) error) (fileHeader, fingerprint, error) {
 	r, err := newSnapshotReader(file)
 	if err != nil {
-		return fingerprint{}, err
+		return fileHeader{}, fingerprint{}, err
 	}
 	for {
 		records, err := r.next()
 		if err != nil {
-			return fingerprint{}, err
+			return fileHeader{}, fingerprint{}, err
 		}
 		if len(records) == 0 {
-			return r.seen, nil
+			return r.header, r.seen, nil
 		}
 		for _, record := range records {
 			if err := each(record); err != nil {
-				return fingerprint{}, err
+				return fileHeader{}, fingerprint{}, err
 			}
 		}
 	}
 }
 
-// restoreHost announces one host of a file; false if it was known already.
-func (w *Wheel[V]) restoreHost(r fileRecord, value func(id string) V) (bool, error) {
+// restoreHost announces one host of a file, and returns it; nil if it was known already.
+func (w *Wheel[V]) restoreHost(r fileRecord, value func(id string) V) (*Member[V], error) {
 	if w.core.find(r.id) != nil {
-		return false, nil
+		return nil, nil
 	}
 	interval := lengthOf(tick(r.intervalMS))
 	// At least 1 ms, which has passed since: news with an age changes nothing for a host that another goroutine announces
 	// between the look above and ours.
 	age := min(max(r.ageMS, 1), w.core.effectiveInterval(interval))
+	if r.earlier.misses >= suspicious {
+		// A suspect, with what is left of its grace, if only a moment.
+		ttl, grace := w.core.life(interval)
+		age = min(max(r.ageMS, ttl), ttl+max(grace, 1)-1)
+	}
 	var v V
 	if value != nil {
 		v = value(r.id)
 	}
-	_, outcome, err := w.announce(r.id, call{dated: true, aged: true, age: age, sets: true, interval: interval}, v)
-	return outcome == Registered, err
+	m, outcome, err := w.announce(r.id, call{dated: true, aged: true, age: age, sets: true, interval: interval}, v)
+	if err != nil || outcome != Registered {
+		return nil, err
+	}
+	w.past.note(m.host.handle, earlier{misses: r.earlier.misses, olderMS: saturatingSub(r.ageMS+r.earlier.olderMS, age)})
+	return m, nil
 }
 
 // headerNow tells when the file is written. Where the system does not tell the boot and the time since, they are zero:

@@ -97,6 +97,71 @@ func TestHostsThatAreKnownAreLeftAsTheyAreAndNilGivesTheZeroValue(t *testing.T) 
 	})
 }
 
+func TestAHostThatMissesThreeAnnouncesOverRestartsComesBackAsASuspect(t *testing.T) {
+	onEach(t, func(t *testing.T, backend hostwheel.Backend) {
+		path := filepath.Join(t.TempDir(), "hosts.snap")
+		restart := func(first bool) *scene {
+			s := open(t, manual(backend))
+			if !first {
+				must(t, s.wheel.Restore(path, func(id string) string { return "value of " + id }))
+			}
+			return s
+		}
+		s := restart(true)
+		s.announce("dead", 60*sec)
+		s.announce("quiet", 60*sec)
+		s.to(130*sec, "suspect dead", "suspect quiet")
+		must(t, s.wheel.Snapshot(path))
+		s = restart(false)
+		dead, _ := s.wheel.Lookup("dead")
+		equal(t, "after two misses it comes back with one interval of age", s.status(dead).Age, 60*sec)
+		// The third was expected 180 s after the last: 50 s from here.
+		s.to(40 * sec)
+		s.announce("quiet", 60*sec)
+		s.to(54 * sec)
+		must(t, s.wheel.Snapshot(path))
+		s = restart(false)
+		dead, _ = s.wheel.Lookup("dead")
+		quiet, _ := s.wheel.Lookup("quiet")
+		equal(t, "after three it has its grace", s.status(dead).LeavesAt, 15*sec)
+		equal(t, "one that was heard has its age", s.status(quiet).Age, 14*sec)
+		s.to(15*sec-1*ms, "suspect dead")
+		s.to(15*sec, "leave dead")
+	})
+}
+
+func TestAFileOfTheFirstVersionIsRead(t *testing.T) {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	sum := func(b []byte) []byte { return binary.LittleEndian.AppendUint32(nil, crc32.Checksum(b, table)) }
+	header := append([]byte("\x89HWS\r\n\x1a\n\x01\x00\x00\x00\x40\x00\x00\x00"), make([]byte, 44)...)
+	header = append(header, sum(header)...)
+	var payload []byte
+	for _, id := range []string{"a", "another"} {
+		payload = binary.LittleEndian.AppendUint32(payload, uint32(len(id)))
+		payload = binary.LittleEndian.AppendUint32(payload, 60_000)
+		payload = binary.LittleEndian.AppendUint64(payload, 7_000)
+		payload = binary.LittleEndian.AppendUint64(payload, 9)
+		payload = append(payload, id...)
+	}
+	frame := append(binary.LittleEndian.AppendUint32(nil, uint32(len(payload))), payload...)
+	frame = append(frame, sum(frame)...)
+	trailer := binary.LittleEndian.AppendUint64(make([]byte, 4), 2)
+	trailer = binary.LittleEndian.AppendUint64(trailer, 1)
+	trailer = append(trailer, sum(append(append([]byte{}, header[60:]...), frame[len(frame)-4:]...))...)
+	trailer = append(trailer, sum(trailer)...)
+	path := filepath.Join(t.TempDir(), "hosts.snap")
+	must(t, os.WriteFile(path, append(append(header, frame...), trailer...), 0o600))
+	onEach(t, func(t *testing.T, backend hostwheel.Backend) {
+		s := open(t, manual(backend))
+		must(t, s.wheel.Restore(path, nil))
+		for _, id := range []string{"a", "another"} {
+			m, ok := s.wheel.Lookup(id)
+			equal(t, id, ok, true)
+			equal(t, "its age", s.status(m).Age, 7*sec)
+		}
+	})
+}
+
 func TestAnEmptyWheelHasASnapshotToo(t *testing.T) {
 	onEach(t, func(t *testing.T, backend hostwheel.Backend) {
 		path := filepath.Join(t.TempDir(), "hosts.snap")
@@ -228,7 +293,7 @@ func TestANewerVersionIsNamedAndVersionZeroIsDamage(t *testing.T) {
 			t.Errorf("%+v", refused)
 		}
 		// A newer file may be of another shape behind its header.
-		equal(t, "cut behind the header", refusedFile(s, path, version(2)[:64]).Fault, hostwheel.NewerVersion)
+		equal(t, "cut behind the header", refusedFile(s, path, version(3)[:64]).Fault, hostwheel.NewerVersion)
 		equal(t, "version 0", refusedFile(s, path, version(0)).Fault, hostwheel.Damaged)
 	})
 }

@@ -144,6 +144,12 @@ func (t *terms) effectiveInterval(interval time.Duration) tick {
 	return t.effective(cadence)
 }
 
+// life is the TTL and the grace of a host that announces with this interval.
+func (t *terms) life(interval time.Duration) (tick, tick) {
+	cadence, _ := t.clamp(interval)
+	return t.ttl(cadence), t.graceOf(cadence)
+}
+
 // effective is what the host's intervals count as: half the host TTL when it named none.
 func (t *terms) effective(c cadence) tick {
 	if c == 0 {

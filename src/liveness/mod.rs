@@ -25,6 +25,7 @@ mod held;
 #[cfg(all(test, loom))]
 mod models;
 mod outstanding;
+mod past;
 mod registration;
 mod renew;
 mod replace;
@@ -54,6 +55,7 @@ use crate::tick::{Tick, tick_floor, ticks_ceil, ticks_floor};
 
 pub(crate) use engine::Engine;
 use outstanding::Outstanding;
+pub(crate) use past::{Earlier, Past, SUSPICIOUS};
 use registration::{Registered, SPARE};
 use renew::Call;
 pub use replace::Replaced;
@@ -152,6 +154,8 @@ pub(crate) struct Shared {
     tells: AtomicBool,
     /// Where drained events wait; `None` when the wheel calls back.
     pub(crate) queue: Option<ArrayQueue<Event>>,
+    /// Earlier runs. The lock is held for a look-up, or by a snapshot at its end.
+    pub(crate) past: Mutex<Past>,
     /// Guard events that wait to be drained. The lock is never held in a callback.
     guards: Mutex<VecDeque<GuardEvent>>,
     /// How long the consumer may take to answer a drained leave.
@@ -197,6 +201,7 @@ impl Shared {
             untold: Mutex::default(),
             tells: AtomicBool::new(false),
             queue: drained.then(|| ArrayQueue::new(config.max_outstanding)),
+            past: Mutex::default(),
             guards: Mutex::new(VecDeque::with_capacity(if drained { guards::KEPT } else { 0 })),
             settle_timeout: ticks_ceil(config.settle_timeout),
             alarm: CachePadded::new(AtomicU64::new(0)),
@@ -270,6 +275,13 @@ impl Shared {
     /// What an announced interval counts as in this wheel, in ticks.
     pub(crate) fn effective_interval(&self, interval: Duration) -> Tick {
         self.terms.effective_interval(self.terms.agree(interval).cadence)
+    }
+
+    /// When a host with this interval leaves after its last announce, and how much of that is its grace, in milliseconds.
+    pub(crate) fn life_ms(&self, interval: Duration) -> (u64, u64) {
+        let cadence = self.terms.agree(interval).cadence;
+        let grace = self.terms.grace(cadence);
+        (self.terms.ttl(cadence) + grace, grace)
     }
 
     /// What an id leads to.

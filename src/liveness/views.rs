@@ -94,6 +94,16 @@ impl Shared {
         Duration::from_millis(tick_floor(self.clock.now_ns()).saturating_sub(word.last()))
     }
 
+    /// Wheel time since the opening.
+    pub(crate) fn now(&self) -> Duration {
+        Duration::from_nanos(self.clock.now_ns())
+    }
+
+    /// Whether a host is known that was last heard more than so many milliseconds ago.
+    pub(crate) fn is_older(&self, handle: Handle, age_ms: u64) -> bool {
+        self.read(handle).is_some_and(|(word, ..)| word.is_alive() && self.age(word).as_millis() > age_ms.into())
+    }
+
     /// Calls `f` for every host that is known and not handed out, until it breaks.
     pub(crate) fn each(&self, mut f: impl FnMut(HostView<'_>) -> std::ops::ControlFlow<()>) {
         let mut buffer: IdBuffer = [0; LONGEST_ID];

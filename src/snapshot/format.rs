@@ -8,7 +8,7 @@ use crate::canary::{Canary, planted};
 use crate::error::{LONGEST_ID, RestoreError};
 
 /// The version that is written, and the newest that is read.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Not text, and not what a transfer makes of it that takes it for text (as PNG does it).
 const MAGIC: [u8; 8] = *b"\x89HWS\r\n\x1a\n";
@@ -16,8 +16,9 @@ const MAGIC: [u8; 8] = *b"\x89HWS\r\n\x1a\n";
 const HEADER_LEN: usize = 64;
 /// A header that claims to be longer is damaged.
 const LONGEST_HEADER: usize = 4096;
-/// A record less its id.
-const RECORD_LEN: usize = 24;
+/// A record less its id, and in version 1.
+const RECORD_LEN: usize = 32;
+const RECORD_LEN_1: usize = 24;
 /// The longest payload of a frame.
 const FRAME_LEN: usize = 64 << 10;
 /// The trailer less the frame length of 0 that announces it.
@@ -61,6 +62,10 @@ pub(super) struct Record<'a> {
     pub(super) age_ms: u64,
     pub(super) user_data: u64,
     pub(super) suspect: bool,
+    /// By how much longer ago the host was heard than its age says, because of earlier restarts.
+    pub(super) older_ms: u32,
+    /// Announces that it missed in a row.
+    pub(super) misses: u8,
 }
 
 impl<'a> Record<'a> {
@@ -71,12 +76,15 @@ impl<'a> Record<'a> {
         to.extend_from_slice(&self.interval_ms.to_le_bytes());
         to.extend_from_slice(&self.age_ms.to_le_bytes());
         to.extend_from_slice(&self.user_data.to_le_bytes());
+        to.extend_from_slice(&self.older_ms.to_le_bytes());
+        to.extend_from_slice(&[self.misses, 0, 0, 0]);
         to.extend_from_slice(self.id);
     }
 
     /// Takes the first record off `payload`; `None` if it is not a whole, valid one.
-    fn decode(payload: &mut &'a [u8]) -> Option<Record<'a>> {
-        let (fixed, rest) = payload.split_at_checked(RECORD_LEN)?;
+    fn decode(payload: &mut &'a [u8], version: u32) -> Option<Record<'a>> {
+        let length = if version == 1 { RECORD_LEN_1 } else { RECORD_LEN };
+        let (fixed, rest) = payload.split_at_checked(length)?;
         let id_len = usize::from(u16::from_le_bytes(array(fixed, 0)));
         if !(1..=LONGEST_ID).contains(&id_len) && !planted(Canary::LongId) {
             return None;
@@ -90,6 +98,8 @@ impl<'a> Record<'a> {
             interval_ms: u32::from_le_bytes(array(fixed, 4)),
             age_ms: u64::from_le_bytes(array(fixed, 8)),
             user_data: u64::from_le_bytes(array(fixed, 16)),
+            older_ms: if version == 1 { 0 } else { u32::from_le_bytes(array(fixed, 24)) },
+            misses: if version == 1 { 0 } else { fixed[28] },
         })
     }
 }
@@ -161,6 +171,7 @@ impl<W: Write> Writer<W> {
 /// to be well-formed.
 pub(super) struct Reader<R> {
     input: R,
+    version: u32,
     /// Of the next byte to read, in the file.
     offset: u64,
     payload: Vec<u8>,
@@ -199,7 +210,10 @@ impl<R: Read> Reader<R> {
             boot_id: array(&bytes, 32),
         };
         let (offset, chain) = (length as u64, crc::extend(0, checksum));
-        Ok((header, Reader { input, offset, payload: Vec::with_capacity(FRAME_LEN), chain, hosts: 0, frames: 0 }))
+        Ok((
+            header,
+            Reader { input, version, offset, payload: Vec::with_capacity(FRAME_LEN), chain, hosts: 0, frames: 0 },
+        ))
     }
 
     /// The records of the next frame; `None` at the end of a file that is whole.
@@ -224,14 +238,14 @@ impl<R: Read> Reader<R> {
         // Every record, before the first is handed out.
         let mut rest = &self.payload[..];
         while !rest.is_empty() {
-            if Record::decode(&mut rest).is_none() {
+            if Record::decode(&mut rest, self.version).is_none() {
                 return corrupt;
             }
             self.hosts += 1;
         }
         self.chain = crc::extend(self.chain, &checksum);
         self.frames += 1;
-        Ok(Some(Records(&self.payload)))
+        Ok(Some(Records { payload: &self.payload, version: self.version }))
     }
 
     /// The rest of the trailer that begins at `start`, and nothing after it.
@@ -266,13 +280,16 @@ impl<R: Read> Reader<R> {
 }
 
 /// The records of one frame.
-pub(super) struct Records<'a>(&'a [u8]);
+pub(super) struct Records<'a> {
+    payload: &'a [u8],
+    version: u32,
+}
 
 impl<'a> Iterator for Records<'a> {
     type Item = Record<'a>;
 
     fn next(&mut self) -> Option<Record<'a>> {
-        Record::decode(&mut self.0)
+        Record::decode(&mut self.payload, self.version)
     }
 }
 
@@ -302,7 +319,7 @@ mod tests {
     const HEADER: Header = Header { wall_ns: 1, boot_ns: 2, boot_id: [3; 16] };
 
     fn record(id: &[u8]) -> Record<'_> {
-        Record { id, interval_ms: 1000, age_ms: 7, user_data: 9, suspect: true }
+        Record { id, interval_ms: 1000, age_ms: 7, user_data: 9, suspect: true, older_ms: 11, misses: 2 }
     }
 
     fn file(ids: &[Vec<u8>]) -> Vec<u8> {
@@ -330,7 +347,7 @@ mod tests {
 
     #[test]
     fn records_come_back_in_order_from_as_many_frames_as_they_need() {
-        for (hosts, length, frames) in [(0, 1, 0), (1, 1024, 1), (62, 1024, 1), (63, 1024, 2), (10_000, 8, 5)] {
+        for (hosts, length, frames) in [(0, 1, 0), (1, 1024, 1), (62, 1024, 1), (63, 1024, 2), (10_000, 8, 7)] {
             let written: Vec<_> = (0..hosts).map(|n: u32| n.to_le_bytes().repeat(256)[..length].to_vec()).collect();
             assert_eq!(ids(&file(&written)).unwrap(), (written, frames));
         }
@@ -361,12 +378,12 @@ mod tests {
         let mut whole = Vec::new();
         record(b"abc").encode(&mut whole);
         for length in 0..whole.len() {
-            assert_eq!(Record::decode(&mut &whole[..length]), None);
+            assert_eq!(Record::decode(&mut &whole[..length], VERSION), None);
         }
         for id_len in [0u16, 1025, u16::MAX] {
             let mut wrong = [&whole[..], &[0; 1024]].concat();
             wrong[..2].copy_from_slice(&id_len.to_le_bytes());
-            assert_eq!(Record::decode(&mut &wrong[..]), None);
+            assert_eq!(Record::decode(&mut &wrong[..], VERSION), None);
         }
     }
 }

@@ -41,13 +41,13 @@ pub fn id(number: u8) -> Vec<u8> {
 }
 
 fn build(u: &mut Unstructured) -> Result<Vec<u8>> {
-    let version = if u.ratio(1, 16)? { u.arbitrary()? } else { 1 };
+    let version = if u.ratio(1, 16)? { u.arbitrary()? } else { u.int_in_range(1..=2)? };
     let length = if u.ratio(1, 8)? { u.int_in_range(60..=4100)? } else { 64 };
     let mut file = header(version, length, [u.arbitrary()?, u.arbitrary()?]);
     for _ in 0..u.int_in_range(0..=3)? {
         let mut payload = Vec::new();
         for _ in 0..u.int_in_range(0..=6)? {
-            record(u)?.write(&mut payload);
+            record(u)?.write(version, &mut payload);
         }
         file.extend(frame(&payload));
     }
@@ -79,6 +79,8 @@ fn record(u: &mut Unstructured) -> Result<Record> {
             _ => u.int_in_range(0..=100_000)?,
         },
         user_data: u8::arbitrary(u)?.into(),
+        older_ms: u.arbitrary()?,
+        misses: if u.ratio(1, 8)? { u.arbitrary()? } else { u.int_in_range(0..=3)? },
     })
 }
 

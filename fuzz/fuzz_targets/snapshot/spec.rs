@@ -5,7 +5,8 @@ use crate::crc32c::crc32c;
 
 const MAGIC: &[u8; 8] = b"\x89HWS\r\n\x1a\n";
 const LONGEST_FRAME: usize = 65_536;
-const RECORD: usize = 24;
+/// A record less its id, in version 1 and in version 2.
+const RECORD: [usize; 2] = [24, 32];
 const TRAILER: usize = 28;
 
 /// Why a reader must refuse a file.
@@ -25,33 +26,43 @@ pub struct Record {
     pub interval_ms: u32,
     pub age_ms: u64,
     pub user_data: u64,
+    /// These two are 0 in version 1.
+    pub older_ms: u32,
+    pub misses: u8,
 }
 
 impl Record {
-    pub fn write(&self, to: &mut Vec<u8>) {
+    pub fn write(&self, version: u32, to: &mut Vec<u8>) {
         to.extend((self.id.len() as u16).to_le_bytes());
         to.extend(self.flags.to_le_bytes());
         to.extend(self.interval_ms.to_le_bytes());
         to.extend(self.age_ms.to_le_bytes());
         to.extend(self.user_data.to_le_bytes());
+        if version != 1 {
+            to.extend(self.older_ms.to_le_bytes());
+            to.extend([self.misses, 0, 0, 0]);
+        }
         to.extend(&self.id);
     }
 
     /// The first record of a payload and its length, if it is whole and valid.
-    fn read(payload: &[u8]) -> Option<(Record, usize)> {
-        if payload.len() < RECORD {
+    fn read(version: u32, payload: &[u8]) -> Option<(Record, usize)> {
+        let fixed = RECORD[usize::from(version != 1)];
+        if payload.len() < fixed {
             return None;
         }
-        let end = RECORD + usize::from(u16::from_le_bytes(at(payload, 0)));
-        if !(RECORD + 1..=RECORD + 1024).contains(&end) || payload.len() < end {
+        let end = fixed + usize::from(u16::from_le_bytes(at(payload, 0)));
+        if !(fixed + 1..=fixed + 1024).contains(&end) || payload.len() < end {
             return None;
         }
         let record = Record {
-            id: payload[RECORD..end].to_vec(),
+            id: payload[fixed..end].to_vec(),
             flags: u16::from_le_bytes(at(payload, 2)),
             interval_ms: u32::from_le_bytes(at(payload, 4)),
             age_ms: u64::from_le_bytes(at(payload, 8)),
             user_data: u64::from_le_bytes(at(payload, 16)),
+            older_ms: if version == 1 { 0 } else { u32::from_le_bytes(at(payload, 24)) },
+            misses: if version == 1 { 0 } else { payload[28] },
         };
         Some((record, end))
     }
@@ -78,7 +89,7 @@ pub fn read(file: &[u8]) -> Result<Vec<Record>, Refusal> {
     if file[length - 4..length] != crc32c(&file[..length - 4]) || version == 0 {
         return Err(Refusal::Damaged { at: 8 });
     }
-    if version > 1 {
+    if version > 2 {
         return Err(Refusal::Newer(version));
     }
     let (mut start, mut records) = (length, Vec::new());
@@ -99,7 +110,7 @@ pub fn read(file: &[u8]) -> Result<Vec<Record>, Refusal> {
         }
         let mut payload = &file[start + 4..sum];
         while !payload.is_empty() {
-            let (record, length) = Record::read(payload).ok_or(Refusal::Damaged { at: start })?;
+            let (record, length) = Record::read(version, payload).ok_or(Refusal::Damaged { at: start })?;
             records.push(record);
             payload = &payload[length..];
         }
@@ -158,6 +169,7 @@ impl Repair {
         if !(64..=4096).contains(&length) || file.len() < length {
             return;
         }
+        let version = u32::from_le_bytes(at(file, 8));
         if self.header {
             let checksum = crc32c(&file[..length - 4]);
             file[length - 4..length].copy_from_slice(&checksum);
@@ -180,7 +192,7 @@ impl Repair {
                 file[sum..sum + 4].copy_from_slice(&checksum);
             }
             let mut payload = &file[start + 4..sum];
-            while let Some((_, length)) = Record::read(payload) {
+            while let Some((_, length)) = Record::read(version, payload) {
                 hosts += 1;
                 payload = &payload[length..];
             }
