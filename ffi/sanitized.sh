@@ -75,7 +75,7 @@ tsan)
     must_fail "$programs/program"
     export TSAN_OPTIONS="suppressions=ffi/tests/tsan.supp"
     # Not lifecycle.c: after a fork of a process with threads the runtime makes no promises.
-    for name in threads delivery user_data api; do
+    for name in threads delivery user_data api cut; do
         link "ffi/tests/$name.c"
         echo "tsan: $name"
         "$programs/program" >/dev/null
@@ -87,7 +87,7 @@ valgrind)
     memcheck="valgrind --quiet --fair-sched=yes --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9"
     $cc "$programs/canary.c" "$library" $libs -o "$programs/canary"
     must_fail $memcheck "$programs/canary"
-    for run in api delivery user_data "lifecycle no-fork" "threads 40"; do
+    for run in api delivery user_data cut "lifecycle no-fork" "threads 40"; do
         echo "valgrind: $run"
         read -r name argument <<<"$run"
         $cc "ffi/tests/$name.c" "$library" $libs -o "$programs/program"

@@ -511,3 +511,31 @@ func TestAPassOfTheBackstopEndsWithItsContextAndIsOneAtATime(t *testing.T) {
 		}
 	})
 }
+
+// With the guards as they come by default, a scheduler that is cut off from all its hosts loses none of them.
+func TestACutOfAllHostsCostsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{Mode: Enforce, Backend: hostwheel.Pure})
+		must(t, r.Serve())
+		defer r.Stop()
+		const interval = 300 * second
+		all := ids("host", 200)
+		announceAll := func() {
+			for _, id := range all {
+				r.announce(id, interval)
+				time.Sleep(interval / time.Duration(len(all)))
+			}
+		}
+		for range 4 {
+			announceAll()
+		}
+		time.Sleep(25 * time.Minute)
+		if n := r.left(); n != 200 || r.Stats().Silence == 0 {
+			t.Fatalf("%d of 200 are left after a cut of 25 minutes; silence %v", n, r.Stats().Silence)
+		}
+		announceAll()
+		if s := r.Stats(); s.Live != 200 || s.Silences != 1 || s.Left != 0 {
+			t.Errorf("back again: %+v", s)
+		}
+	})
+}
