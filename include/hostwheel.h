@@ -291,7 +291,9 @@ typedef struct hostwheel_config_t {
   uint32_t brake_refill_permille;
   // The least refill per minute. Default: 100.
   uint32_t brake_refill_min;
-  // Announces that must have been due, and none heard, before nobody leaves any more; 0: never. Default: 20.
+  // Silence: announces that must have been due, and none heard, before nobody leaves any more, until somebody is heard, one
+  // host TTL at the longest. It begins when nobody was heard for clearly longer than ever in the last two intervals of the
+  // slowest host, or than the interval of the host that is due. 0: never. Default: 20.
   uint32_t silence_expected;
   // 0.
   uint32_t reserved0;

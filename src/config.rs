@@ -16,8 +16,9 @@ pub const MOST_HOSTS: usize = 1 << 28;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Clock {
     /// The processor's time stamp counter, set by `CLOCK_MONOTONIC` every 8 ms: the cheapest. Leaves come later by up to 1 ms.
-    /// The first wheel of a process measures its rate, for a millisecond. On x86-64 whose kernel tells the time by that counter itself; everywhere else this is [`Clock::Coarse`], and
-    /// [`Stats::clock`](crate::Stats::clock) says so.
+    /// The first wheel of a process measures its rate, for a millisecond. On x86-64 and aarch64 whose kernel tells the time by
+    /// that counter itself; everywhere else, and while the counter does not agree with `CLOCK_MONOTONIC`, this is
+    /// [`Clock::Coarse`], and [`Stats::clock`](crate::Stats::clock) says so.
     #[default]
     Counter,
     /// `CLOCK_MONOTONIC_COARSE`, plus a margin that the thread measures and keeps above the clock's lag. Leaves come later by up
@@ -98,11 +99,12 @@ pub struct Config {
     pub settle_timeout: Duration,
     /// The brake on mass leaves; [`Brake::OFF`] for none.
     pub brake: Brake,
-    /// Silence: how many announces must have been due, within 1.25 intervals of a host that is about to leave and of hosts
-    /// that announce as often or more often, and none heard, before the wheel holds that it is cut off itself. Then nobody
-    /// leaves until somebody is heard, one host TTL at the longest; and after that each host gets one more interval and its
-    /// grace. Fewer than 16 hosts of one interval cannot make 20 due announces, so it does not help them; and with `grace`
-    /// 0 the first hosts are due before it can start. 0 switches it off. Default: 20.
+    /// Silence: how many announces must have been due, and none heard, before the wheel holds that it is cut off itself. Then
+    /// nobody leaves until somebody is heard, one host TTL at the longest; and after that each host gets one more interval
+    /// and its grace. It begins when a host is due to leave and nobody was heard for clearly longer than ever in the last two
+    /// intervals of the slowest host, or than the due host's interval. It cannot help where fewer announces are due before
+    /// the first host leaves (fewer than 16 hosts of one interval); with `grace` 0 the first hosts may be due before it can
+    /// start. 0 switches it off. Default: 20.
     pub silence_expected: u32,
     /// Stack size in bytes of the wheel's thread, on which callbacks run. At least 64 KiB. Default: 1 MiB.
     pub stack_size: usize,

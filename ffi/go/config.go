@@ -106,7 +106,9 @@ type Config[V any] struct {
 	// Brake bounds mass leaves.
 	Brake Brake
 	// SilenceExpected is how many announces must have been due, and none heard, before the wheel holds that it is cut off
-	// itself and lets nobody leave, one host TTL at the longest. Negative switches it off. Default: 20.
+	// itself and lets nobody leave until somebody is heard, one host TTL at the longest. It begins when nobody was heard for
+	// clearly longer than ever in the last two intervals of the slowest host, or than the interval of the host that is due.
+	// Negative switches it off. Default: 20.
 	SilenceExpected int
 	// Backend chooses the implementation.
 	Backend Backend

@@ -154,7 +154,9 @@ pub struct hostwheel_config_t {
     pub brake_refill_permille: u32,
     /// The least refill per minute. Default: 100.
     pub brake_refill_min: u32,
-    /// Announces that must have been due, and none heard, before nobody leaves any more; 0: never. Default: 20.
+    /// Silence: announces that must have been due, and none heard, before nobody leaves any more, until somebody is heard, one
+    /// host TTL at the longest. It begins when nobody was heard for clearly longer than ever in the last two intervals of the
+    /// slowest host, or than the interval of the host that is due. 0: never. Default: 20.
     pub silence_expected: u32,
     /// 0.
     pub reserved0: u32,
