@@ -10,6 +10,9 @@
 static void on_event(void *ctx, hostwheel_event_t *events, size_t count) {
   size_t i;
   for (i = 0; i < count; i++) {
+    if (events[i].kind > HOSTWHEEL_EVENT_LEAVE) {
+      continue; /* a guard tells something, or a later version does */
+    }
     printf("%3" PRIu64 " s: %s %.*s\n", events[i].now_ns / SECOND,
            events[i].kind == HOSTWHEEL_EVENT_SUSPECT ? "suspect" : "leave", (int)events[i].id_len,
            (const char *)events[i].id);

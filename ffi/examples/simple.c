@@ -18,7 +18,10 @@ static void on_event(void *ctx, hostwheel_event_t *events, size_t count) {
   (void)ctx;
   for (i = 0; i < count; i++) {
     const hostwheel_event_t *event = &events[i];
-    printf("%s: %.*s, not heard for %" PRIu64 " ms\n", names[event->kind & 3], (int)event->id_len, (const char *)event->id,
+    if (event->kind > HOSTWHEEL_EVENT_LEAVE) {
+      continue; /* a guard tells something, or a later version does */
+    }
+    printf("%s: %.*s, not heard for %" PRIu64 " ms\n", names[event->kind], (int)event->id_len, (const char *)event->id,
            (event->now_ns - event->last_seen_ns) / MS);
     /* verdict is HOSTWHEEL_VERDICT_DONE already; HOSTWHEEL_VERDICT_RETRY would have the leave handed out again. */
   }
