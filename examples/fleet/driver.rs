@@ -38,6 +38,8 @@ const NAP: Duration = Duration::from_millis(50);
 enum Deed {
     Strike(usize),
     BringBack(usize),
+    CutOff,
+    Mend,
     StopScheduler,
     ContinueScheduler,
     KillScheduler,
@@ -182,14 +184,15 @@ impl Driver<'_> {
         self.history.started_ns = started;
         let hosts = self.plan.hosts.iter().enumerate().filter(|(_, host)| host.fate != Fate::Untouched);
         let strikes = hosts.map(|(number, host)| (host.at, Deed::Strike(number)));
-        let Plan { stop, restart, .. } = self.plan;
+        let Plan { cut, stop, restart, .. } = self.plan;
+        let cut = cut.iter().flat_map(|cut| [(cut.start, Deed::CutOff), (cut.end, Deed::Mend)]);
         let own = [
             (stop.start, Deed::StopScheduler),
             (stop.end, Deed::ContinueScheduler),
             (restart.start, Deed::KillScheduler),
             (restart.end, Deed::StartScheduler),
         ];
-        for (at, deed) in strikes.chain(own) {
+        for (at, deed) in strikes.chain(cut).chain(own) {
             self.agenda.push(Reverse((started + at.as_nanos() as u64, deed)));
         }
         self.bar = ProgressBar::new(self.plan.length.as_secs()).with_style(program::bar("{pos}/{len} s  {wide_msg}"));
@@ -227,6 +230,14 @@ impl Driver<'_> {
                 } else {
                     self.bring_back(number)?;
                 }
+            }
+            Deed::CutOff => {
+                self.scheduler.say(&format!("{}\n", scheduler::CUT))?;
+                self.say("all hosts are cut off from the scheduler: their announces are lost");
+            }
+            Deed::Mend => {
+                self.scheduler.say(&format!("{}\n", scheduler::MEND))?;
+                self.say("all hosts are heard again");
             }
             Deed::StopScheduler => {
                 let length = (self.plan.stop.end - self.plan.stop.start).as_secs_f64();

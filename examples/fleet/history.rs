@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use hostwheel::GuardKind;
+
 use crate::observation::{
     Count, Event, Heard, LEAVE_EVENT, Left, Observation, RECOVERED_EVENT, RESTORED, Restored, SUSPECT_EVENT, Stats,
 };
@@ -16,6 +18,11 @@ pub struct History {
     pub running: Vec<(u64, usize)>,
     /// When all hosts were registered: the plan's zero.
     pub started_ns: u64,
+    /// From when to when all announces were lost, and how many.
+    pub cut_ns: Range<u64>,
+    pub lost_in_cut: u64,
+    /// What guards began or ended, and when they told.
+    pub guards: Vec<(u64, String)>,
     /// From when to when the scheduler was stopped.
     pub stop_ns: Range<u64>,
     /// When the scheduler was killed, and when its successor had restored what it knew.
@@ -78,6 +85,12 @@ impl History {
                 let handle = host.first_handle(left.handle);
                 host.left.push(Left { handle, ..left });
             }
+            Observation::Guard { at_ns, what } => self.guards.push((at_ns, what)),
+            Observation::Cut { at_ns } => self.cut_ns = at_ns..u64::MAX,
+            Observation::Mended { at_ns, lost } => {
+                self.cut_ns.end = at_ns;
+                self.lost_in_cut = lost;
+            }
             Observation::Kept { host } => self.host(host.into())?.kept = true,
             Observation::Refused { host, error } => self.refused.push((host, error)),
             Observation::Count(count) => {
@@ -99,6 +112,16 @@ impl History {
     fn away_before_restart(&self) -> u64 {
         let before = self.counts.partition_point(|count| count.at_ns < self.restart_ns.start);
         self.counts[..before].last().map_or(0, |count| count.away_ns)
+    }
+
+    /// From when to when the wheel was silent, by its own account, in the cut or just after it.
+    pub fn silence_ns(&self) -> Option<Range<u64>> {
+        let told = |kind: GuardKind, from_ns: u64| {
+            let mut guards = self.guards.iter();
+            guards.find(|(at_ns, what)| *at_ns >= from_ns && what == kind.name()).map(|(at_ns, _)| *at_ns)
+        };
+        let began = told(GuardKind::SilenceBegan, self.cut_ns.start).filter(|began| self.cut_ns.contains(began))?;
+        Some(began..told(GuardKind::SilenceEnded, began)?)
     }
 
     /// How many hosts were heard at least once.

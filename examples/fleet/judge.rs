@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::history::{History, HostHistory, Life};
 use crate::observation::{Event, Heard, LEAVE_EVENT, REGISTERED, RESTORED};
-use crate::plan::{EDGE, Fate, Plan, leaves_after};
+use crate::plan::{CALM_AFTER, EDGE, Fate, Plan, leaves_after};
 use crate::scheduler;
 
 /// How much of a stop the wheel may count at most: it vouches for that long after each look at the clock.
@@ -31,10 +31,11 @@ pub enum Promise {
     AnnounceAccepted,
     TableFollows,
     BrakeHolds,
+    CutCostsNobody,
 }
 
 impl Promise {
-    pub const ALL: [Promise; 9] = [
+    pub const ALL: [Promise; 10] = [
         Promise::NeverEarly,
         Promise::NeverLost,
         Promise::ExactlyOnce,
@@ -44,6 +45,7 @@ impl Promise {
         Promise::AnnounceAccepted,
         Promise::TableFollows,
         Promise::BrakeHolds,
+        Promise::CutCostsNobody,
     ];
 }
 
@@ -59,6 +61,7 @@ impl fmt::Display for Promise {
             Promise::AnnounceAccepted => "every announce of a well-formed host is accepted",
             Promise::TableFollows => "the scheduler's table holds the hosts that live, and no other",
             Promise::BrakeHolds => "no more leaves at a time than the brake lets pass",
+            Promise::CutCostsNobody => "a cut of all hosts is taken for that, and costs none of them",
         })
     }
 }
@@ -67,7 +70,8 @@ impl fmt::Display for Promise {
 #[derive(Debug)]
 pub struct Breach {
     pub promise: Promise,
-    pub host: usize,
+    /// `None`: it is not about a single one.
+    pub host: Option<usize>,
     pub what: String,
 }
 
@@ -122,7 +126,7 @@ pub fn judge(plan: &Plan, history: &History) -> Verdict {
     for (host, error) in &history.refused {
         verdict.breaches.push(Breach {
             promise: Promise::AnnounceAccepted,
-            host: *host as usize,
+            host: Some(*host as usize),
             what: format!("the wheel refused an announce: {error}"),
         });
     }
@@ -142,10 +146,29 @@ pub fn judge(plan: &Plan, history: &History) -> Verdict {
             verdict.through_restart.add(as_before, innocent);
         }
     }
+    if plan.cut.is_some() {
+        judge_cut(history, &mut verdict);
+    }
     if plan.brake {
         judge_brake(plan, history, &mut verdict);
     }
     verdict
+}
+
+/// No fate strikes before all hosts are heard again after the cut, so nobody leaves until then.
+fn judge_cut(history: &History, verdict: &mut Verdict) {
+    let calm_ns = history.cut_ns.end.saturating_add(nanos(CALM_AFTER));
+    let leaves = history.hosts.iter().flat_map(HostHistory::leaves).filter(|leave| leave.at_ns < calm_ns);
+    let mut accuse = |host: Option<usize>, what: String| {
+        verdict.breaches.push(Breach { promise: Promise::CutCostsNobody, host, what });
+    };
+    for leave in leaves {
+        let after = seconds(leave.at_ns.saturating_sub(history.cut_ns.start));
+        accuse(Some(leave.host as usize), format!("a leave {after:.3} s after the cut began"));
+    }
+    if history.silence_ns().is_none() {
+        accuse(None, "the wheel did not tell of a silence, or not of its end".to_owned());
+    }
 }
 
 /// Follows the leaves after the restart through a bucket as the scheduler's brake has it.
@@ -167,7 +190,7 @@ fn judge_brake(plan: &Plan, history: &History, verdict: &mut Verdict) {
         before_ns = leave.at_ns;
         if level > burst + TOLERANCE {
             let what = format!("a leave beyond the burst of {burst:.0} and the refill of {per_second:.1} a second");
-            verdict.breaches.push(Breach { promise: Promise::BrakeHolds, host: leave.host as usize, what });
+            verdict.breaches.push(Breach { promise: Promise::BrakeHolds, host: Some(leave.host as usize), what });
         }
     }
 }
@@ -217,7 +240,7 @@ impl Court<'_> {
     }
 
     fn accuse(&self, verdict: &mut Verdict, promise: Promise, what: String) {
-        verdict.breaches.push(Breach { promise, host: self.number, what });
+        verdict.breaches.push(Breach { promise, host: Some(self.number), what });
     }
 
     /// How long after an announce the host leaves.
@@ -256,8 +279,10 @@ impl Court<'_> {
 
     /// A silence that was long enough must have ended the life.
     fn judge_gaps(&self, life: &Life, verdict: &mut Verdict) {
-        // A restart grants at least an interval and a grace.
-        for pair in life.heard.windows(2).filter(|pair| pair[1].outcome != RESTORED) {
+        // A restart grants at least an interval and a grace; and in a silence nobody leaves.
+        let cut = &self.history.cut_ns;
+        let in_cut = |pair: &[&Heard]| pair[0].at_ns < cut.end && pair[1].at_ns > cut.start;
+        for pair in life.heard.windows(2).filter(|pair| pair[1].outcome != RESTORED && !in_cut(pair)) {
             let silence = self.counted(pair[0].at_ns, pair[1].at_ns);
             if silence > self.leaves_after_ns(pair[0]) + nanos(EDGE) {
                 let what = format!("silent for {:.3} s and renewed, without a leave", seconds(silence));

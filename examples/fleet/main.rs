@@ -1,8 +1,8 @@
 //! A fleet of real processes, a scheduler that must know which of them are alive, and a driver that makes them fail.
 //!
 //! `cargo run --release --example fleet` starts a small scheduler on top of hostwheel and 200 hosts, each a process of its
-//! own that announces itself over UDP. A driver, which alone knows the truth, kills hosts, stops and continues them, asks
-//! them to leave, restarts them, stops the scheduler itself for longer than a TTL, and kills it, so that another one has to
+//! own that announces itself over UDP. A driver, which alone knows the truth, cuts all hosts off for longer than any of them
+//! may be silent, kills hosts, stops and continues them, asks them to leave, restarts them, stops the scheduler itself for longer than a TTL, and kills it, so that another one has to
 //! go on from its last snapshot. At the end it holds what the
 //! scheduler saw against what really happened, prints a report, and draws `target/fleet.svg`. It fails when a promise of
 //! the library was broken.
@@ -125,6 +125,12 @@ fn introduce(plan: &Plan, seed: u64) {
         "\nAnd the scheduler itself is stopped from second {from:.1} to second {to:.1}, killed in second {killed:.1}, and \
          started\nfrom its last snapshot in second {started:.1}."
     );
+    if let Some(cut) = &plan.cut {
+        let (from, to) = (cut.start.as_secs_f64(), cut.end.as_secs_f64());
+        println!(
+            "Before all that, from second {from:.1} to second {to:.1}, all announces are lost, as in a cut network."
+        );
+    }
     if plan.brake {
         println!("All that are killed are killed at once, and a narrow brake lets them leave one after the other.");
     }

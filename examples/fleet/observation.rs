@@ -22,6 +22,12 @@ pub enum Observation {
     Refused { host: u32, error: String },
     /// The wheel called back.
     Event(Event),
+    /// A guard of the wheel began or ended something.
+    Guard { at_ns: u64, what: String },
+    /// From now on all announces are lost.
+    Cut { at_ns: u64 },
+    /// They are read again; so many were lost.
+    Mended { at_ns: u64, lost: u64 },
     /// A host went politely.
     Left(Left),
     /// How many hosts the wheel knows at a moment.
@@ -156,6 +162,9 @@ impl fmt::Display for Observation {
             Observation::Heard(heard) => write!(f, "heard{heard}"),
             Observation::Refused { host, error } => write!(f, "refused {host} {error}"),
             Observation::Event(event) => write!(f, "event{event}"),
+            Observation::Guard { at_ns, what } => write!(f, "guard {at_ns} {what}"),
+            Observation::Cut { at_ns } => write!(f, "cut {at_ns}"),
+            Observation::Mended { at_ns, lost } => write!(f, "mended {at_ns} {lost}"),
             Observation::Left(left) => write!(f, "left{left}"),
             Observation::Count(count) => write!(f, "count{count}"),
             Observation::Kept { host } => write!(f, "kept {host}"),
@@ -180,6 +189,15 @@ impl FromStr for Observation {
                 Observation::Refused { host: number(Some(host))?, error: error.to_owned() }
             }
             "event" => Observation::Event(rest.parse()?),
+            "guard" => {
+                let (at_ns, what) = rest.split_once(' ').unwrap_or((rest, ""));
+                Observation::Guard { at_ns: number(Some(at_ns))?, what: what.to_owned() }
+            }
+            "cut" => Observation::Cut { at_ns: number(Some(rest))? },
+            "mended" => {
+                let (at_ns, lost) = rest.split_once(' ').unwrap_or((rest, ""));
+                Observation::Mended { at_ns: number(Some(at_ns))?, lost: number(Some(lost))? }
+            }
             "left" => Observation::Left(rest.parse()?),
             "count" => Observation::Count(rest.parse()?),
             "kept" => Observation::Kept { host: number(Some(rest))? },

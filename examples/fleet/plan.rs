@@ -2,7 +2,7 @@
 //!
 //! Times count from the moment at which all hosts are registered. A fate that turns on how long a host is silent is
 //! planned with a distance to the moment at which it would turn into another fate, and not across the scheduler's own
-//! stop and restart, during which silence does not count.
+//! stop and restart, during which silence does not count. First of all, before any fate, all hosts are cut off at once.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -27,7 +27,19 @@ const OVERSHOOT: Duration = Duration::from_millis(1500);
 const TAIL: Duration = Duration::from_secs(2);
 
 /// The shortest run into which every fate fits.
-pub const SHORTEST_RUN: u64 = 36;
+pub const SHORTEST_RUN: u64 = 55;
+
+/// When all hosts are cut off: not before the wheel has learned how often this fleet is heard.
+const CUT_AT: Duration = Duration::from_secs(9);
+
+/// How much longer the cut lasts than any host may be silent.
+const CUT_BEYOND: Duration = Duration::from_secs(1);
+
+/// With a shorter grace the first hosts may leave before the wheel can tell that it is cut off.
+const CUT_GRACE: Duration = Duration::from_millis(500);
+
+/// How long after the cut all hosts are heard again for certain, and fates may begin.
+pub const CALM_AFTER: Duration = Duration::from_millis(2500);
 
 /// How long after its stop the scheduler is killed, and how long after that it is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(700);
@@ -124,6 +136,8 @@ pub struct HostPlan {
 pub struct Plan {
     pub hosts: Vec<HostPlan>,
     pub grace: Duration,
+    /// From when to when all hosts are cut off: their announces are lost. `None` with too short a grace.
+    pub cut: Option<Range<Duration>>,
     /// From when to when the scheduler itself is stopped.
     pub stop: Range<Duration>,
     /// When the scheduler is killed, and when it is started again.
@@ -143,11 +157,15 @@ impl Plan {
     pub fn draw(hosts: usize, length: Duration, grace: Duration, brake: bool, seed: u64) -> Plan {
         let mut rng = StdRng::seed_from_u64(seed);
         let longest_ttl = Duration::from_millis(2 * INTERVAL_MS.end);
-        let stopped_at = between(&mut rng, length * 33 / 100..length * 36 / 100);
+        let longest_silence = leaves_after(Duration::from_millis(INTERVAL_MS.end), grace);
+        let cut = (grace >= CUT_GRACE).then_some(CUT_AT..CUT_AT + longest_silence + CUT_BEYOND);
+        let calm = cut.as_ref().map_or(Duration::ZERO, |cut| cut.end + CALM_AFTER);
+        let rest = length - calm;
+        let stopped_at = calm + between(&mut rng, rest * 33 / 100..rest * 36 / 100);
         let stopped_for = longest_ttl + between(&mut rng, Duration::from_millis(500)..OVERSHOOT);
         let stop = stopped_at..stopped_at + stopped_for;
         let restart = stop.end + RESTART_AFTER..stop.end + RESTART_AFTER + DOWN_FOR;
-        let mut plan = Plan { hosts: Vec::new(), grace, stop, restart, brake, length };
+        let mut plan = Plan { hosts: Vec::new(), grace, cut, stop, restart, brake, length };
 
         let mut fates = Vec::with_capacity(hosts);
         for fate in Fate::ALL.into_iter().filter(|fate| plan.has(*fate)) {
@@ -194,11 +212,12 @@ impl Plan {
     /// returns.
     fn moment(&self, silence: Duration, returns: bool, rng: &mut StdRng) -> Duration {
         let pause = Duration::from_millis(500);
+        let begin = self.cut.as_ref().map_or(Duration::ZERO, |cut| cut.end + CALM_AFTER) + pause;
         let end = self.length - TAIL - silence;
         if !returns {
-            return between(rng, pause..end);
+            return between(rng, begin..end);
         }
-        let before = pause..self.stop.start - silence - pause;
+        let before = begin..self.stop.start - silence - pause;
         let after = self.restart.end + pause..end;
         let first = before.end - before.start;
         let offset = between(rng, Duration::ZERO..first + (after.end - after.start));
@@ -227,6 +246,8 @@ mod tests {
             assert_eq!(format!("{plan:?}"), format!("{:?}", draw()));
             for host in &plan.hosts {
                 assert!(host.at + host.silence + TAIL <= plan.length, "{host:?}");
+                let calm = plan.cut.as_ref().map_or(Duration::ZERO, |cut| cut.end + CALM_AFTER);
+                assert!(host.fate == Fate::Untouched || host.at > calm, "{host:?}");
             }
         }
     }

@@ -19,6 +19,8 @@ const TRUTH: RGBColor = BLACK;
 const LIVE: RGBColor = RGBColor(0, 114, 178);
 const SUSPECT: RGBColor = RGBColor(230, 159, 0);
 const STOP: RGBColor = RGBColor(225, 225, 225);
+const CUT: RGBColor = RGBColor(219, 235, 246);
+const SILENCE: RGBColor = RGBColor(0, 158, 115);
 const GONE: RGBColor = RGBColor(213, 94, 0);
 
 const SIZE: (u32, u32) = (1200, 1060);
@@ -89,6 +91,10 @@ fn draw_hosts(area: &Area, plan: &Plan, history: &History) -> Drawn {
         .build_cartesian_2d(0.0..end, range.clone())?;
     let stop = second(history.stop_ns.start)..second(history.stop_ns.end);
     chart.draw_series([Rectangle::new([(stop.start, range.start), (stop.end, range.end)], STOP.filled())])?;
+    let cut = second(history.cut_ns.start)..second(history.cut_ns.end);
+    if plan.cut.is_some() {
+        chart.draw_series([Rectangle::new([(cut.start, range.start), (cut.end, range.end)], CUT.filled())])?;
+    }
     axes(
         &mut chart,
         (
@@ -105,10 +111,24 @@ fn draw_hosts(area: &Area, plan: &Plan, history: &History) -> Drawn {
         .legend(|(x, y)| Rectangle::new([(x, y - 6), (x + 26, y + 6)], SUSPECT.filled()));
     curve(&mut chart, live, LIVE.stroke_width(3), 0, "the scheduler holds them for live")?;
     curve(&mut chart, running, TRUTH.stroke_width(1), 0, "the truth: they really run")?;
+    if let Some(silence) = history.silence_ns() {
+        let (left, right) = (second(silence.start), second(silence.end));
+        let top = range.start + 0.03 * (range.end - range.start);
+        chart
+            .draw_series([Rectangle::new([(left, range.start), (right, top)], SILENCE.filled())])?
+            .label("silence: nobody is heard, and nobody leaves")
+            .legend(|(x, y)| Rectangle::new([(x, y - 6), (x + 26, y + 6)], SILENCE.filled()));
+    }
     let centred = (FONT, 17).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Center));
     let label = ((stop.start + stop.end) / 2.0, range.end - 0.05 * (range.end - range.start));
-    chart.draw_series([Text::new("scheduler stopped", label, centred)])?;
-    labels(&mut chart, SeriesLabelPosition::UpperRight, 14, 16)
+    chart.draw_series([Text::new("scheduler stopped", label, centred.clone())])?;
+    if plan.cut.is_some() {
+        let label = ((cut.start + cut.end) / 2.0, label.1);
+        chart.draw_series([Text::new("all hosts cut off", label, centred)])?;
+    }
+    // In a cut all hosts are suspects in the end: then there is room below, else the curves go down there.
+    let place = if plan.cut.is_some() { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight };
+    labels(&mut chart, place, 14, 16)
 }
 
 /// Each death: how long after its last announce it was found.

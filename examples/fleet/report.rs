@@ -38,7 +38,10 @@ pub fn print_judgement(verdict: &Verdict, seed: u64) {
             eprintln!("  {promise}: broken {} times", breaches.len());
         }
         for Breach { host, what, .. } in breaches.iter().take(BREACHES_TOLD) {
-            eprintln!("      host {host}: {what}");
+            match host {
+                Some(host) => eprintln!("      host {host}: {what}"),
+                None => eprintln!("      {what}"),
+            }
         }
         if breaches.len() > BREACHES_TOLD {
             eprintln!("      and {} more", breaches.len() - BREACHES_TOLD);
@@ -97,6 +100,22 @@ fn print_times(name: &str, times: &Times) {
     println!("  {name:<38}{median:>10}{most:>12}{greatest:>12}");
 }
 
+fn print_cut(history: &History) {
+    let cut = &history.cut_ns;
+    let between = |from_ns: u64, to_ns: u64| show(Duration::from_nanos(to_ns.saturating_sub(from_ns)));
+    let left = history.hosts.iter().flat_map(|host| host.leaves()).filter(|leave| cut.contains(&leave.at_ns)).count();
+    println!(
+        "  {:<38}for {}, {} announces lost, {left} hosts left",
+        "the cut of all hosts",
+        between(cut.start, cut.end),
+        history.lost_in_cut
+    );
+    if let Some(silence) = history.silence_ns() {
+        let (began, ended) = (between(cut.start, silence.start), between(cut.end, silence.end));
+        println!("  {:<38}began {began} after the cut did, and ended {ended} after it", "  the wheel's silence");
+    }
+}
+
 fn print_account(plan: &Plan, history: &History, verdict: &Verdict) {
     let stats = &history.stats;
     let heard = history.hosts.iter().flat_map(|host| &host.heard).filter(|heard| heard.outcome != RESTORED).count();
@@ -108,7 +127,16 @@ fn print_account(plan: &Plan, history: &History, verdict: &Verdict) {
     let down = Duration::from_nanos(history.restart_ns.end - history.restart_ns.start);
     println!("\nThe account of the wheels, counters of the one after the restart");
     row("hosts at the end", format!("{} known, {alive} really alive", stats.live));
-    row("announces", format!("{heard} read from the socket, {} lost on the way", lost - in_restart));
+    row(
+        "announces",
+        format!(
+            "{heard} read from the socket, {} lost on the way",
+            lost.saturating_sub(in_restart + history.lost_in_cut)
+        ),
+    );
+    if plan.cut.is_some() {
+        print_cut(history);
+    }
     row("the scheduler's restart", format!("it was gone for {}, and missed {in_restart} announces", show(down)));
     row("suspects", format!("{}, of which {} recovered", stats.suspects, stats.recoveries));
     row("leaves", format!("{}, of which {} false", stats.leaves, verdict.false_leaves()));
@@ -117,7 +145,7 @@ fn print_account(plan: &Plan, history: &History, verdict: &Verdict) {
     row("rescues by the back-stop", stats.rescues.to_string());
     let away = Duration::from_nanos(away);
     row("time not counted", format!("{} (the scheduler was stopped for {})", show(away), show(stop)));
-    row("silences", stats.silences.to_string());
+    row("silences after the restart", stats.silences.to_string());
     row("time at the brake", show(Duration::from_nanos(stats.brake_ns)));
     row(&format!("margin of the clock ({:?})", clock_of(stats.clock)), show(Duration::from_nanos(stats.margin_ns)));
     row("greatest lateness by its own count", show(Duration::from_nanos(stats.lateness_max_ns)));

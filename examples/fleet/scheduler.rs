@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use hostwheel::{Brake, Config, EventKind, Handle, Handler, HostWheel, Outcome, Verdict};
+use hostwheel::{Brake, Config, EventKind, GuardEvent, Handle, Handler, HostWheel, Outcome, Verdict};
 use mio::net::UdpSocket;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -32,6 +32,10 @@ pub const ROLE: &str = "scheduler-process";
 
 /// What the driver writes to end the run.
 pub const FINISH: &str = "finish";
+
+/// What the driver writes to have all announces lost from now on, and read again.
+pub const CUT: &str = "cut";
+pub const MEND: &str = "mend";
 
 /// The shortest interval that the scheduler accepts.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(500);
@@ -130,6 +134,11 @@ impl Handler for LeaveHost {
     fn recovered(&mut self, event: &hostwheel::Event) {
         self.tell(system::monotonic_ns(), event);
     }
+
+    // A real scheduler logs these: they tell that the wheel holds itself, and not its hosts, for the trouble.
+    fn guard(&mut self, event: &GuardEvent) {
+        self.out.tell(Observation::Guard { at_ns: system::monotonic_ns(), what: event.kind().name().to_owned() });
+    }
 }
 
 /// Runs the scheduler. Arguments: process id of the driver, grace in ms, port (0 for any), path of the snapshot, whether
@@ -167,6 +176,8 @@ struct Scheduler {
     out: Account<Observation>,
     writer: thread::JoinHandle<io::Result<()>>,
     foreign: u64,
+    /// While announces are lost: how many were.
+    lost: Option<u64>,
 }
 
 impl Scheduler {
@@ -191,7 +202,7 @@ impl Scheduler {
             restore(&wheel, &table, &snapshot, &out)?;
         }
         let snapshots = Snapshots::start(wheel.clone(), snapshot, SNAPSHOT_EVERY)?;
-        Ok(Scheduler { wheel, table, snapshots, socket, out, writer, foreign: 0 })
+        Ok(Scheduler { wheel, table, snapshots, socket, out, writer, foreign: 0, lost: None })
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -216,7 +227,7 @@ impl Scheduler {
                     SOCKET => self.receive()?,
                     _ => match commands.read()? {
                         Some(lines) if lines.iter().any(|line| line == FINISH) => return self.finish(),
-                        Some(_) => {}
+                        Some(lines) => lines.iter().for_each(|line| self.cut(line)),
                         // The driver has gone, and with it the reason for this process.
                         None => return Ok(()),
                     },
@@ -225,9 +236,24 @@ impl Scheduler {
         }
     }
 
+    /// Begins or ends to lose announces, as a network does that is cut in two.
+    fn cut(&mut self, command: &str) {
+        let at_ns = system::monotonic_ns();
+        if command == CUT {
+            self.lost = Some(0);
+            self.out.tell(Observation::Cut { at_ns });
+        } else if let Some(lost) = self.lost.take_if(|_| command == MEND) {
+            self.out.tell(Observation::Mended { at_ns, lost });
+        }
+    }
+
     /// Reads all datagrams that wait: readiness is reported once, so nothing may be left.
     fn receive(&mut self) -> io::Result<()> {
         while let Some((packet, from)) = wire::receive(&self.socket)? {
+            if let Some(lost) = &mut self.lost {
+                *lost += 1;
+                continue;
+            }
             match packet {
                 Some(packet) if packet.kind == Kind::Announce => self.announced(system::monotonic_ns(), &packet),
                 Some(packet) if packet.kind == Kind::Leave => self.left(system::monotonic_ns(), &packet, from),
