@@ -58,6 +58,8 @@ pub(crate) enum Canary {
     KeptSum,
     /// A sum comes back after one reading.
     OneReading,
+    /// Readings that are close to each other agree.
+    CloseReadings,
     /// A host leaves without the grace after its TTL.
     NoGrace,
     /// Time in which nobody looked counts against the hosts.

@@ -18,7 +18,7 @@ mod counter;
 mod os;
 
 #[cfg(loom)]
-pub(crate) use os::set as set_model_time;
+pub(crate) use os::{set as set_model_time, set_behind as set_model_counter_behind};
 
 use std::collections::VecDeque;
 

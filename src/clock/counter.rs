@@ -19,8 +19,8 @@
 //! before it by more than the span and the margin. An announcer whose stamp is outside reads the clock. A sum is withdrawn, which
 //! ends all plain stamps, as soon as an announcer that reads the clock finds it expired, or a calibration finds that counter and
 //! clock disagree about the time since the last attempt. Otherwise a counter that jumped back would walk into the window of a
-//! sum that nobody has renewed. A sum comes back once two readings in a row agree. When they disagree twice in a row the observer
-//! lets announcers use the coarse clock for a while ([`Clock`](super::Clock)).
+//! sum that nobody has renewed. A sum comes back once two readings, a millisecond apart or more, agree. When they disagree
+//! twice in a row the observer lets announcers use the coarse clock for a while ([`Clock`](super::Clock)).
 //!
 //! Units of time are those of a [`Stamp`], so that a word is made of it by a mask: a quarter of a nanosecond.
 
@@ -46,6 +46,9 @@ const COVERED: Tick = 2 * SPAN;
 /// Disagreements in a row after which the counter is not to be trusted.
 const SUSPECT: u64 = 2;
 
+/// How far apart two readings are at least that prove the counter's rate.
+const LEAST_NS: u64 = TICK_NS;
+
 /// Rounding, and the time between counter and clock, in units: a microsecond.
 const ROUNDING: u64 = 1 << Stamp::FRACTION >> 10;
 
@@ -67,6 +70,8 @@ pub(super) struct Counter {
     /// The last reading, 0 before the first. Its owner holds `busy`.
     count: StatU64,
     ns: StatU64,
+    /// Whether they agreed at the last reading: 1.
+    agreed: StatU64,
     /// How often counter and clock have disagreed in a row.
     disagreements: StatU64,
 }
@@ -81,6 +86,7 @@ impl Counter {
             busy: AtomicBool::new(false),
             count: StatU64::new(0),
             ns: StatU64::new(0),
+            agreed: StatU64::new(0),
             disagreements: StatU64::new(0),
         }
     }
@@ -183,14 +189,20 @@ impl Counter {
     fn agrees(&self, reading: &Reading) -> bool {
         // Relaxed: handed from holder to holder by `busy`.
         let (last_count, last_ns) = (self.count.load(Ordering::Relaxed), self.ns.load(Ordering::Relaxed));
+        let ns = reading.ns.wrapping_sub(last_ns);
+        // Two readings that are so close prove no rate: until they agreed the earlier one is kept.
+        if last_count != 0 && ns < LEAST_NS && self.agreed.load(Ordering::Relaxed) == 0 {
+            return planted(Canary::CloseReadings);
+        }
         self.count.store(reading.count, Ordering::Relaxed);
         self.ns.store(reading.ns, Ordering::Relaxed);
         let counted = scaled(reading.count.wrapping_sub(last_count), self.scale);
-        let passed = units(reading.ns.wrapping_sub(last_ns));
+        let passed = units(ns);
         let agrees = counted.abs_diff(passed) <= passed / 32 + ROUNDING;
         if last_count != 0 {
             let disagreements = if agrees { 0 } else { self.disagreements.load(Ordering::Relaxed) + 1 };
             self.disagreements.store(disagreements, Ordering::Relaxed);
+            self.agreed.store(agrees.into(), Ordering::Relaxed);
         }
         last_count != 0 && agrees
     }

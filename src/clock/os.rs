@@ -4,9 +4,9 @@
 pub(super) use system::*;
 
 #[cfg(loom)]
-pub(crate) use model::set;
-#[cfg(loom)]
 pub(super) use model::*;
+#[cfg(loom)]
+pub(crate) use model::{set, set_behind};
 
 /// The counter, and what `CLOCK_MONOTONIC` read just after it.
 pub(super) struct Reading {
@@ -170,10 +170,16 @@ mod model {
 
     loom::lazy_static! {
         static ref NOW_NS: AtomicU64 = AtomicU64::new(1);
+        static ref BEHIND_NS: AtomicU64 = AtomicU64::new(0);
     }
 
     pub(crate) fn set(ns: u64) {
         NOW_NS.store(ns, Ordering::Relaxed);
+    }
+
+    /// From now on the counter is behind the clock.
+    pub(crate) fn set_behind(ns: u64) {
+        BEHIND_NS.store(ns, Ordering::Relaxed);
     }
 
     pub(in super::super) fn precise_ns() -> u64 {
@@ -192,9 +198,9 @@ mod model {
         0
     }
 
-    /// Of three counts a nanosecond.
+    /// Of three counts a nanosecond; the machine has been up for a second.
     pub(in super::super) fn count() -> u64 {
-        8 * 3 * precise_ns()
+        8 * 3 * (precise_ns() + 1000 * TICK_NS - BEHIND_NS.load(Ordering::Relaxed))
     }
 
     pub(in super::super) fn scale() -> Option<u64> {

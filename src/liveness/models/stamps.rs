@@ -1,7 +1,7 @@
 //! Observed time: stamps against a late look.
 
 use super::*;
-use crate::clock::{Clock as WheelClock, Observer, set_model_time};
+use crate::clock::{Clock as WheelClock, Observer, set_model_counter_behind, set_model_time};
 use crate::record::Stamp;
 use loom::thread;
 
@@ -97,4 +97,83 @@ fn loom_canary_counted_stamps_are_not_capped() {
 #[test]
 fn loom_canary_a_sum_goes_with_a_later_bound() {
     must_fail(Canary::LateBound, deep(3), a_counted_stamp_against_a_late_look);
+}
+
+/// The clock of announcers whose counter makes the stamps, a millisecond after they agreed for the first time. There is no horizon: the
+/// last bound is that of the granule in which somebody was heard.
+fn counted() -> Arc<WheelClock> {
+    pass(0);
+    set_model_counter_behind(0);
+    let config = Config { clock: Clock::Counter, watchdog: Duration::ZERO, ..Config::default() };
+    let clock = Arc::new(WheelClock::new(&config));
+    stamp(&clock);
+    pass(1);
+    stamp(&clock);
+    assert!(clock.plain_stamp().is_some(), "the counter makes the stamps");
+    clock
+}
+
+/// Two announcers whose counter has fallen behind by 20 ms, after the sum has expired; they withdraw it, and one of them
+/// finds the disagreement. Later the counter is where it was, in the window of that sum.
+fn a_counter_that_fell_behind() {
+    let clock = counted();
+    pass(12);
+    set_model_counter_behind(20 * TICK_NS);
+    let announcers = [clock.clone(), clock.clone()].map(|clock| thread::spawn(move || stamp(&clock)));
+    for announcer in announcers {
+        let stamp = announcer.join().expect("the announcer returns");
+        assert!(stamp >= tick(12), "a stamp of {stamp} lies before its call");
+    }
+    // The counter says 5 ms, which is in the window of the sum from the beginning.
+    for later in [25, 26] {
+        pass(later);
+        let stamp = stamp(&clock);
+        assert!(stamp >= tick(later), "a stamp of {stamp} lies before its call, at {later} ms");
+    }
+}
+
+#[test]
+fn loom_a_sum_that_expired_is_withdrawn() {
+    explore(Some(3), a_counter_that_fell_behind);
+}
+
+#[test]
+fn loom_canary_a_sum_that_expired_is_kept() {
+    must_fail(Canary::KeptSum, Some(3), a_counter_that_fell_behind);
+}
+
+#[test]
+fn loom_canary_a_stamp_before_the_window_is_plain() {
+    must_fail(Canary::OneEnd, Some(3), a_counter_that_fell_behind);
+}
+
+/// A counter that runs at half of its rate from some moment on. Two announcers read it; the sum of one reading would be
+/// early.
+fn a_counter_that_lost_its_rate() {
+    let clock = counted();
+    pass(12);
+    set_model_counter_behind(2 * TICK_NS);
+    let announcers = [clock.clone(), clock.clone()].map(|clock| thread::spawn(move || stamp(&clock)));
+    for announcer in announcers {
+        announcer.join().expect("the announcer returns");
+    }
+    pass(18);
+    set_model_counter_behind(5 * TICK_NS);
+    let stamp = stamp(&clock);
+    assert!(stamp >= tick(18), "a stamp of {stamp} lies before its call");
+}
+
+#[test]
+fn loom_a_sum_is_made_where_two_readings_agree() {
+    explore(Some(3), a_counter_that_lost_its_rate);
+}
+
+#[test]
+fn loom_canary_a_sum_is_made_of_one_reading() {
+    must_fail(Canary::OneReading, Some(3), a_counter_that_lost_its_rate);
+}
+
+#[test]
+fn loom_canary_a_sum_is_made_of_close_readings() {
+    must_fail(Canary::CloseReadings, Some(3), a_counter_that_lost_its_rate);
 }
