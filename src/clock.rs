@@ -402,6 +402,9 @@ impl Clock {
         } else if self.counter.is_suspect() || is_time && !os::counts() {
             self.asked_ns.store(now_ns, Ordering::Relaxed);
             self.fall_back();
+        } else {
+            // In a fleet that is quiet no announcer does it.
+            self.counter.expire(self.reading(self.source));
         }
     }
 

@@ -177,3 +177,27 @@ fn loom_canary_a_sum_is_made_of_one_reading() {
 fn loom_canary_a_sum_is_made_of_close_readings() {
     must_fail(Canary::CloseReadings, Some(3), a_counter_that_lost_its_rate);
 }
+
+/// The same while no host is heard: the observer withdraws the sum.
+fn a_counter_that_fell_behind_in_a_quiet_fleet() {
+    let clock = counted();
+    pass(12);
+    set_model_counter_behind(20 * TICK_NS);
+    clock.watch_counter();
+    pass(25);
+    let announcers = [clock.clone(), clock.clone()].map(|clock| thread::spawn(move || stamp(&clock)));
+    for announcer in announcers {
+        let stamp = announcer.join().expect("the announcer returns");
+        assert!(stamp >= tick(25), "a stamp of {stamp} lies before its call");
+    }
+}
+
+#[test]
+fn loom_a_sum_that_expired_is_withdrawn_by_the_observer() {
+    explore(Some(3), a_counter_that_fell_behind_in_a_quiet_fleet);
+}
+
+#[test]
+fn loom_canary_a_sum_that_expired_in_a_quiet_fleet_is_kept() {
+    must_fail(Canary::KeptSum, Some(3), a_counter_that_fell_behind_in_a_quiet_fleet);
+}
