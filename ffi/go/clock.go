@@ -200,7 +200,9 @@ func (l *looker) init(s *settings) {
 
 // look reads the clock. idle: no host is known, so nothing was missed.
 func (l *looker) look(c *clock, idle bool) tick {
-	l.now = max(c.readNS()-l.awayNS, l.now)
+	ns := c.readNS()
+	c.announcing.watch.expire(ns)
+	l.now = max(ns-l.awayNS, l.now)
 	if l.watch == 0 {
 		l.horizon = lastTick
 		c.horizon.Store(lastTick)

@@ -79,6 +79,20 @@ func (w *watch) since(shift uint64) uint64 {
 	return w.read(shift)
 }
 
+// expire ends the use of a reading that is no longer good when the clock reads ns, as far as nobody is at it. Else a counter
+// that jumped back comes up to it again, in a fleet of which nobody is heard meanwhile.
+func (w *watch) expire(ns int64) {
+	if !w.counts || uint64(ns) < w.ns.Load()+uint64(watchSpan) || w.span.Load() == 0 {
+		return
+	}
+	if seq := w.seq.Load(); seq&1 == 0 && w.seq.CompareAndSwap(seq, seq+1) {
+		if uint64(ns) >= w.ns.Load()+uint64(watchSpan) {
+			w.span.Store(0)
+		}
+		w.seq.Store(seq + 2)
+	}
+}
+
 // read reads the clock, for whoever comes next as well.
 //
 //go:noinline

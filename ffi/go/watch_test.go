@@ -91,3 +91,25 @@ func TestAReadingIsForOneShift(t *testing.T) {
 		t.Error("a reading for another shift was used")
 	}
 }
+
+// A counter that jumped back comes up to its last reading again, while nobody was heard.
+func TestAReadingThatExpiredIsGoodForNobody(t *testing.T) {
+	w := noted([2]uint64{1, 1}, [2]uint64{30 * ms, 10 * ms}, [2]uint64{60 * ms, 20 * ms})
+	w.expire(int64(20*ms + uint64(watchSpan) - 1))
+	if w.span.Load() == 0 {
+		t.Error("a good reading was taken back")
+	}
+	w.expire(int64(20*ms + uint64(watchSpan)))
+	if w.span.Load() != 0 {
+		t.Error("a reading that expired is still good")
+	}
+	w.note(90*ms, 40*ms, 100)
+	if w.span.Load() != 0 {
+		t.Error("a reading is good at a rate that differs")
+	}
+	w.note(120*ms, 50*ms, 100)
+	w.note(150*ms, 60*ms, 100)
+	if w.span.Load() == 0 {
+		t.Error("the rate was confirmed, and no reading is good")
+	}
+}
