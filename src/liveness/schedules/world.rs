@@ -244,7 +244,7 @@ impl World {
     /// Drains all there is and answers; returns whether there was anything.
     pub(super) fn drain(&self) -> bool {
         let signal = self.signal.clone().expect("this world drains");
-        let mut events = Events { shared: self.shared.clone(), signal };
+        let mut events = Events { shared: self.shared.clone(), stage: self.stage.clone(), signal };
         let mut drained = Vec::new();
         events.drain(&mut drained, usize::MAX);
         for (n, event) in drained.iter().enumerate() {
@@ -280,7 +280,7 @@ impl World {
     pub(super) fn close(&self) {
         self.books.closed(false);
         self.shared.close();
-        assert!(self.stage.wait(Duration::MAX));
+        assert!(self.stage.wait(None));
         // What was made before may still be drained.
         self.books.closed(self.signal.is_none());
     }
