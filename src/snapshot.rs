@@ -154,7 +154,8 @@ impl<F: FnMut(&[u8], u64) -> u64> Restore<'_, F> {
             Ok(announced) if announced.outcome == Outcome::Registered => {
                 self.hosts += 1;
                 let older_ms = (record.age_ms.saturating_add(record.older_ms.into())).saturating_sub(age_ms);
-                let earlier = Earlier { misses: record.misses, older_ms };
+                // A file may claim any age; this is the most that is written.
+                let earlier = Earlier { misses: record.misses, older_ms: older_ms.min(u32::MAX.into()) };
                 lock(&self.shared.past).note(announced.handle, earlier);
             }
             Ok(_) => self.skipped += 1,

@@ -372,12 +372,13 @@ fn a_host_that_missed_three_announces_comes_back_as_overdue_as_it_was() {
         (b"suspect", 1, 134_000, 3, (secs(134), true)),
         (b"younger", 2, 30_000, 9, (secs(120), true)),
         (b"too old", 3, 900_000, 255, (ms(134_999), true)),
+        (b"ancient", u32::MAX, u64::MAX, 3, (ms(134_999), true)),
     ];
     let records: Vec<u8> =
         cases.iter().flat_map(|(id, older, age, misses, _)| record_2(*id, 60_000, *age, *older, *misses)).collect();
     let wheel = quiet();
-    fs::write(folder.file(), file(&header(2, 64), &records, 4)).unwrap();
-    assert_eq!(wheel.restore(folder.file()).unwrap().hosts, 4);
+    fs::write(folder.file(), file(&header(2, 64), &records, 5)).unwrap();
+    assert_eq!(wheel.restore(folder.file()).unwrap().hosts, 5);
     wheel.advance(Duration::ZERO).unwrap();
     let all = hosts(&wheel);
     for (id, _, _, _, (age, suspect)) in cases {
@@ -388,7 +389,7 @@ fn a_host_that_missed_three_announces_comes_back_as_overdue_as_it_was() {
     wheel.snapshot(folder.file()).unwrap();
     let bytes = fs::read(folder.file()).unwrap();
     let missed = |id: &[u8]| bytes[bytes.windows(id.len()).position(|at| at == id).unwrap() - 4];
-    assert_eq!(cases.map(|(id, ..)| missed(id)), [2, 3, 0, 255]);
+    assert_eq!(cases.map(|(id, ..)| missed(id)), [2, 3, 0, 255, 3]);
 }
 
 #[test]

@@ -177,7 +177,9 @@ func (w *Wheel[V]) restoreHost(r fileRecord, value func(id string) V) (*Member[V
 	if err != nil || outcome != Registered {
 		return nil, err
 	}
-	w.past.note(m.host.handle, earlier{misses: r.earlier.misses, olderMS: saturatingSub(r.ageMS+r.earlier.olderMS, age)})
+	// A file may claim any age; this is the most that is written.
+	older := min(saturatingSub(min(r.ageMS, math.MaxInt64)+r.earlier.olderMS, age), math.MaxUint32)
+	w.past.note(m.host.handle, earlier{misses: r.earlier.misses, olderMS: older})
 	return m, nil
 }
 

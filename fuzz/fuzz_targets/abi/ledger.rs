@@ -146,6 +146,11 @@ impl Ledger {
     /// # Safety
     /// As the library hands it out.
     pub unsafe fn tell(&mut self, event: &hostwheel_event_t) {
+        if event.kind == HOSTWHEEL_EVENT_GUARD {
+            assert!((HOSTWHEEL_GUARD_SILENCE_BEGAN..=HOSTWHEEL_GUARD_CLOCK_CAME_BACK).contains(&event.reason));
+            assert!(!event.id.is_null() && event.id_len == 0 && event.handle == 0);
+            return;
+        }
         self.events += 1;
         assert!((HOSTWHEEL_EVENT_SUSPECT..=HOSTWHEEL_EVENT_LEAVE).contains(&event.kind));
         assert!((HOSTWHEEL_REASON_TTL..=HOSTWHEEL_REASON_HOST_TTL).contains(&event.reason), "{}", event.reason);
