@@ -104,8 +104,10 @@ fn load<F: FnMut(&[u8], u64) -> u64>(
     file.rewind().map_err(RestoreError::Io)?;
     let (began, age) = (shared.now(), header.age(now));
     let mut restore = Restore { shared, map, hosts: 0, skipped: 0 };
-    restore.file(file, fingerprint)?;
+    let done = restore.file(file, fingerprint);
+    // Also for those that were restored before a wheel was full.
     lock(&shared.past).restored(began, shared.now(), age);
+    done?;
     Ok(Restored { hosts: restore.hosts, skipped: restore.skipped, age })
 }
 

@@ -390,6 +390,15 @@ fn a_host_that_missed_three_announces_comes_back_as_overdue_as_it_was() {
     let bytes = fs::read(folder.file()).unwrap();
     let missed = |id: &[u8]| bytes[bytes.windows(id.len()).position(|at| at == id).unwrap() - 4];
     assert_eq!(cases.map(|(id, ..)| missed(id)), [2, 3, 0, 255, 3]);
+    // The same for those that were restored before the wheel was full.
+    fs::write(folder.file(), file(&header(2, 64), &records, 5)).unwrap();
+    let narrow = HostWheel::manual(Config { max_hosts: 2, ..config() }, |_: &Event| Verdict::Done).unwrap();
+    narrow.advance(secs(86_400)).unwrap();
+    narrow.restore(folder.file()).unwrap_err();
+    narrow.snapshot(folder.file()).unwrap();
+    let bytes = fs::read(folder.file()).unwrap();
+    let missed = |id: &[u8]| bytes[bytes.windows(id.len()).position(|at| at == id).unwrap() - 4];
+    assert_eq!((missed(b"patient"), missed(b"suspect")), (2, 3));
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl Wheel {
         }
         let Some(answer) = answer else { return };
         assert_eq!(answer.reserved, [0; 2]);
-        assert!(answer.flags <= HOSTWHEEL_ANNOUNCED_CLAMPED);
+        assert!(answer.flags <= HOSTWHEEL_ANNOUNCED_CLAMPED | HOSTWHEEL_ANNOUNCED_AGE_CUT);
         if answer.outcome == HOSTWHEEL_OUTCOME_REGISTERED {
             self.register(user_data, answer.handle);
         } else {
