@@ -189,6 +189,9 @@ impl Ledger {
 
     /// The id of a drained event is the program's for a while.
     pub fn lend(&mut self, event: &hostwheel_event_t) {
+        if event.kind == HOSTWHEEL_EVENT_GUARD {
+            return;
+        }
         let lent = Lent { host: self.by_handle[&event.handle], id: event.id, length: event.id_len };
         if event.kind == HOSTWHEEL_EVENT_LEAVE {
             self.lent.insert(event.handle, lent);

@@ -384,6 +384,8 @@ impl Wheel {
             code,
             match self.drains {
                 _ if null_count || null_events && capacity > 0 => Only(HOSTWHEEL_ERR_NULL_ARG),
+                // Once all was drained.
+                true if self.is_closed() => Or(&[HOSTWHEEL_ERR_CLOSED]),
                 true => Only(0),
                 false => Only(HOSTWHEEL_ERR_MODE),
             },
