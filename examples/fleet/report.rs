@@ -85,7 +85,7 @@ fn print_detection(verdict: &Verdict) {
     print_times("from the last announce to the leave", &silence);
     print_times("  a scan every 300 s would need", &scan_silence);
     print_times("from the moment it was due", &lateness);
-    if !lateness_in_stop.count() == 0 {
+    if lateness_in_stop.count() > 0 {
         print_times(&format!("  {} due in the stop, found after it", lateness_in_stop.count()), &lateness_in_stop);
     }
     print_times("  a scan every 300 s would need", &scan_lateness);
