@@ -489,7 +489,7 @@ impl Observer {
             away_ns: 0,
             missed_ns: 0,
             now_ns: 0,
-            raises: VecDeque::new(),
+            raises: VecDeque::with_capacity(Self::RAISES_KEPT),
         }
     }
 

@@ -1,70 +1,15 @@
 //! Events and the answers to them.
 
 mod guard;
+mod id;
 
-use std::borrow::Borrow;
 use std::fmt;
-use std::ops::Deref;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::{Cadence, Handle};
 use crate::tick::{Tick, since_open};
 pub use guard::{GuardEvent, GuardKind};
-
-/// A host's id, as it was announced. Shared, so that a clone allocates nothing.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostId(Arc<[u8]>);
-
-impl HostId {
-    pub(crate) fn new(id: &[u8]) -> HostId {
-        HostId(Arc::from(id))
-    }
-}
-
-impl Deref for HostId {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Borrow<[u8]> for HostId {
-    fn borrow(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl std::hash::Hash for HostId {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (**self).hash(state);
-    }
-}
-
-/// As UTF-8 where it is, other bytes and control characters escaped.
-impl fmt::Display for HostId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if c.is_control() {
-                    write!(f, "{}", c.escape_default())?;
-                } else {
-                    write!(f, "{c}")?;
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for HostId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
-    }
-}
+pub use id::HostId;
 
 /// What happened to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,7 +241,7 @@ mod tests {
             superseded: false,
             attempt: 1,
             handle: Handle::new(3, 1),
-            id: HostId::new(b"node-7"),
+            id: HostId::new(b"node-7").unwrap(),
             user_data: 0,
             cadence: Cadence::from_ms(1000),
             last: EPOCH + 5000,
@@ -342,13 +287,13 @@ mod tests {
 
     #[test]
     fn an_id_is_its_bytes_to_a_map() {
-        let hosts = std::collections::HashMap::from([(HostId::new(b"node-7"), 7)]);
+        let hosts = std::collections::HashMap::from([(HostId::new(b"node-7").unwrap(), 7)]);
         assert_eq!(hosts.get(&b"node-7"[..]), Some(&7));
         assert_eq!(format!("{hosts:?}"), "{\"node-7\": 7}");
     }
 
     #[test]
     fn ids_of_any_bytes_are_shown_on_one_line() {
-        assert_eq!(HostId::new(b"a\nb\xff\0").to_string(), "a\\nb\\xff\\u{0}");
+        assert_eq!(HostId::new(b"a\nb\xff\0").unwrap().to_string(), "a\\nb\\xff\\u{0}");
     }
 }

@@ -7,7 +7,7 @@
 //! Also here: [`Stage`], which knows whether the observer is at work, so that `close` can wait for it; and [`Events`], the
 //! consumer's end of drain delivery.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -21,6 +21,7 @@ use mio::{Interest, Poll, Token, Waker};
 use crate::config::Config;
 use crate::event::{Event, EventKind, GuardEvent, Handler, Verdict};
 use crate::liveness::{Engine, Shared, Wake};
+use crate::memory;
 use crate::sync::{Arc, Condvar, Mutex, lock};
 
 const WOKEN: Token = Token(0);
@@ -33,8 +34,7 @@ impl Wake for Waker {
     }
 
     fn pause(&self) -> bool {
-        let observer = OBSERVING.try_with(|observing| !observing.borrow().is_empty());
-        if observer.unwrap_or(true) {
+        if observed().next().is_some() {
             return false;
         }
         std::thread::sleep(Duration::from_micros(200));
@@ -53,8 +53,10 @@ pub(crate) struct Stage {
 struct StageState {
     /// Callbacks may run, or a caller of `advance` is at work.
     busy: bool,
-    /// The wheel's thread runs.
+    /// The wheel's thread has not come to its end.
     thread: bool,
+    /// It has begun.
+    started: bool,
 }
 
 impl Stage {
@@ -83,6 +85,11 @@ impl Stage {
     /// Waits until the wheel's thread has come to its end; false if that takes longer than until `deadline`.
     pub(crate) fn wait_for_thread(&self, deadline: Option<Instant>) -> bool {
         self.wait_until(deadline, |state| !state.thread)
+    }
+
+    /// Waits until the wheel's thread runs.
+    fn wait_for_start(&self) {
+        self.wait_until(None, |state| state.started);
     }
 
     /// Whether the observer makes no event any more, of a wheel that is closed.
@@ -115,8 +122,16 @@ impl Drop for StageGuard<'_> {
     }
 }
 
-/// Says, when dropped, that the wheel's thread has come to its end.
+/// Says that the wheel's thread has begun and, when dropped, that it has come to its end.
 struct ThreadGuard<'a>(&'a Stage);
+
+impl ThreadGuard<'_> {
+    fn new(stage: &Stage) -> ThreadGuard<'_> {
+        lock(&stage.state).started = true;
+        stage.changed.notify_all();
+        ThreadGuard(stage)
+    }
+}
 
 impl Drop for ThreadGuard<'_> {
     fn drop(&mut self) {
@@ -126,32 +141,49 @@ impl Drop for ThreadGuard<'_> {
 }
 
 thread_local! {
-    /// The wheels that this thread observes at the moment, the innermost last.
-    static OBSERVING: RefCell<Vec<*const Shared>> = const { RefCell::new(Vec::new()) };
+    /// The innermost wheel that this thread observes at the moment, on its stack; or null. Without a destructor, which a thread
+    /// would need memory to register.
+    static OBSERVED: Cell<*const Observed> = const { Cell::new(std::ptr::null()) };
+}
+
+/// A wheel that a thread observes, for as long as an [`ObservingGuard`] lives.
+pub(crate) struct Observed {
+    wheel: *const Shared,
+    outer: Cell<*const Observed>,
+}
+
+/// The wheels that this thread observes at the moment, the innermost first.
+fn observed() -> impl Iterator<Item = *const Shared> {
+    // SAFETY: what the thread-local leads to are the referents of guards that this thread has not dropped yet.
+    let observed = |at: *const Observed| unsafe { at.as_ref() };
+    let all = std::iter::successors(observed(OBSERVED.get()), move |inner| observed(inner.outer.get()));
+    all.map(|observed| observed.wheel)
 }
 
 /// Whether the caller is inside a callback of this wheel, or otherwise on its observer's stack (a handler that is dropped
 /// there may hold the last reference to its own wheel).
 pub(crate) fn in_callback(shared: &Shared) -> bool {
-    // A thread that is past its thread-locals is in no callback.
-    let observing = OBSERVING.try_with(|observing| observing.borrow().contains(&std::ptr::from_ref(shared)));
-    observing.unwrap_or(false)
+    observed().any(|wheel| std::ptr::eq(wheel, shared))
 }
 
-/// This thread observes a wheel until the guard is dropped.
-pub(crate) struct ObservingGuard;
+impl Observed {
+    pub(crate) fn new(shared: &Shared) -> Observed {
+        Observed { wheel: shared, outer: Cell::new(std::ptr::null()) }
+    }
 
-impl ObservingGuard {
-    pub(crate) fn new(shared: &Shared) -> ObservingGuard {
-        // Past its thread-locals (see above) it is not remembered.
-        let _ = OBSERVING.try_with(|observing| observing.borrow_mut().push(std::ptr::from_ref(shared)));
-        ObservingGuard
+    /// This thread observes the wheel until the guard is dropped. Guards are dropped in the opposite order.
+    pub(crate) fn enter(&self) -> ObservingGuard<'_> {
+        self.outer.set(OBSERVED.replace(self));
+        ObservingGuard(self)
     }
 }
 
-impl Drop for ObservingGuard {
+/// Ends what [`Observed::enter`] began.
+pub(crate) struct ObservingGuard<'a>(&'a Observed);
+
+impl Drop for ObservingGuard<'_> {
     fn drop(&mut self) {
-        let _ = OBSERVING.try_with(|observing| observing.borrow_mut().pop());
+        OBSERVED.set(self.0.outer.get());
     }
 }
 
@@ -245,20 +277,32 @@ pub(crate) fn start(config: &Config, seed: u32, delivery: Delivery) -> io::Resul
     let drained = matches!(delivery, Delivery::Queue(_));
     let shared = Arc::new(Shared::new(config, drained, Box::new(waker), seed, u32::MAX)?);
     let stage = Arc::new(Stage::default());
-    let observer =
-        Observing { shared: shared.clone(), stage: stage.clone(), engine: Engine::new(config), delivery, poll, timer };
+    let observer = Observing {
+        engine: Engine::new(config, &shared),
+        shared: shared.clone(),
+        stage: stage.clone(),
+        delivery,
+        poll,
+        woken_by: mio::Events::with_capacity(4),
+        timer,
+    };
     lock(&stage.state).thread = true;
+    memory::ask_for_thread(config.stack_size)?;
     let spawned = without_signals(|| {
         Builder::new().name("hostwheel".into()).stack_size(config.stack_size).spawn(|| observe(observer))
     });
-    Ok(Threaded { shared, stage, thread: spawned? })
+    let threaded = Threaded { shared, stage, thread: spawned? };
+    // What a thread needs memory for in its beginning, it has then.
+    threaded.stage.wait_for_start();
+    Ok(threaded)
 }
 
 /// The thread, from its beginning to its end.
 fn observe(mut observer: Observing) {
     let (shared, stage) = (observer.shared.clone(), observer.stage.clone());
-    let _thread = ThreadGuard(&stage);
-    let _observing = ObservingGuard::new(&shared);
+    let _thread = ThreadGuard::new(&stage);
+    let observed = Observed::new(&shared);
+    let _observing = observed.enter();
     // A panic of our own: the panic hook has told of it. Nobody watches any more, so nothing is accepted any more.
     if catch_unwind(AssertUnwindSafe(|| observer.run())).is_err() {
         shared.poison();
@@ -311,12 +355,12 @@ struct Observing {
     engine: Engine,
     delivery: Delivery,
     poll: Poll,
+    woken_by: mio::Events,
     timer: Timer,
 }
 
 impl Observing {
     fn run(&mut self) {
-        let mut events = mio::Events::with_capacity(4);
         let mut began_ns = self.shared.clock.observe_ns();
         while !self.shared.clock.is_closed() {
             self.engine.step(&self.shared);
@@ -339,7 +383,7 @@ impl Observing {
             }
             // An interrupted wait is a wake-up like any other: the engine looks at the clock and finds nothing due. Any
             // other error means that somebody closed our descriptors; then the clock is looked at now and then.
-            if self.poll.poll(&mut events, None).is_err_and(|e| e.kind() != io::ErrorKind::Interrupted) {
+            if self.poll.poll(&mut self.woken_by, None).is_err_and(|e| e.kind() != io::ErrorKind::Interrupted) {
                 std::thread::sleep(Duration::from_millis(10));
             }
             self.engine.awake(&self.shared);
@@ -453,20 +497,17 @@ pub struct Events {
 }
 
 impl Events {
-    /// Moves at most `limit` waiting events to the end of `into` and returns how many. Never waits. After close it gives
-    /// out what was made before; then [`is_closed`](Self::is_closed) says that no more will come, and the descriptor stays
+    /// Moves at most `limit` waiting events to the end of `into`, fewer if there is no memory for them, and returns how many.
+    /// Holds a lock while it moves them. After close it gives out what was made before; then [`is_closed`](Self::is_closed) says that no more will come, and the descriptor stays
     /// readable.
     pub fn drain(&mut self, into: &mut Vec<Event>, limit: usize) -> usize {
         let Some(queue) = &self.shared.queue else { return 0 };
         // Lowered first: an event pushed after the last pop raises it again.
         self.signal.lower();
         let before = into.len();
-        while into.len() - before < limit {
-            let Some(mut event) = queue.pop() else { break };
-            if event.kind == EventKind::Leave {
-                mark_superseded(&self.shared, &mut event);
-            }
-            into.push(event);
+        queue.take(into, limit);
+        for event in into[before..].iter_mut().filter(|event| event.kind == EventKind::Leave) {
+            mark_superseded(&self.shared, event);
         }
         if !queue.is_empty() || self.shared.clock.is_closed() {
             self.signal.raise();

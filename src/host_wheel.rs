@@ -13,8 +13,9 @@ use crate::error::{
     RestoreError, SettleError, SnapshotError,
 };
 use crate::event::{Handler, Verdict};
-use crate::expiry::{self, Delivery, EventFd, Events, ObservingGuard, Stage, drop_handler, in_callback};
+use crate::expiry::{self, Delivery, EventFd, Events, Observed, Stage, drop_handler, in_callback};
 use crate::liveness::{Announced, Engine, Interval, Outcome, Replaced, Shared, Wake};
+use crate::memory;
 use crate::record::Handle;
 use crate::snapshot::{self, Restored};
 use crate::stats::{HostStatus, HostView, Stats};
@@ -91,6 +92,7 @@ impl HostWheel {
 
     fn open(config: &Config, delivery: Delivery) -> Result<HostWheel, OpenError> {
         config.check()?;
+        memory::ask_for_opening()?;
         // Random per wheel, by the only source of randomness in std.
         let seed = RandomState::new().hash_one(0u8) as u32;
         if config.clock == Clock::Manual {
@@ -114,7 +116,7 @@ impl HostWheel {
     ) -> io::Result<HostWheel> {
         let signal = delivery.signal();
         let shared = Arc::new(Shared::new(config, signal.is_some(), Box::new(Nobody), seed, lives)?);
-        let mut engine = Engine::new(config);
+        let mut engine = Engine::new(config, &shared);
         // The first look, so that time may pass from now on.
         engine.step(&shared);
         Ok(HostWheel {
@@ -349,7 +351,8 @@ impl HostWheel {
             return Err(AdvanceError::Closed);
         }
         let _stage = self.stage.enter();
-        let _observing = ObservingGuard::new(&self.shared);
+        let observed = Observed::new(&self.shared);
+        let _observing = observed.enter();
         let Manual { engine, delivery } = &mut *lock(manual);
         self.shared.clock.set_manual(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2).min(u64::MAX / 2));
         self.shared.thread.wake_ups.add(1);

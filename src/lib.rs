@@ -72,6 +72,7 @@ mod index;
 #[doc(hidden)]
 pub mod internal;
 mod liveness;
+mod memory;
 mod pause;
 mod record;
 #[cfg(all(test, not(loom)))]

@@ -27,11 +27,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::canary::{Canary, planted};
 use crate::error::{AnnounceError, RestoreError, SnapshotError};
 use crate::liveness::{Earlier, Interval, Outcome, SUSPICIOUS, Shared};
+use crate::memory;
 use crate::sync::lock;
 use format::{Header, Reader, Record, Writer};
 
 /// Bytes per system call.
 const BUFFER: usize = 256 << 10;
+
+/// What a snapshot or a restore allocates.
+const MEMORY: [usize; 3] = [BUFFER, format::FRAME_LEN, 16 << 10];
 
 /// What a restore did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +52,10 @@ pub struct Restored {
 
 /// Writes all hosts to `path`. Returns their number.
 pub(crate) fn write(shared: &Shared, path: &Path) -> Result<u64, SnapshotError> {
-    file::replace(path, |file| fill(shared, BufWriter::with_capacity(BUFFER, file)))
+    file::replace(path, |file| {
+        memory::ask(MEMORY)?;
+        fill(shared, BufWriter::with_capacity(BUFFER, file))
+    })
 }
 
 fn fill(shared: &Shared, output: impl Write) -> io::Result<u64> {
@@ -88,7 +95,9 @@ pub(crate) fn read(shared: &Shared, path: &Path, map: impl FnMut(&[u8], u64) -> 
         return Err(RestoreError::Closed);
     }
     // Open throughout: a rename over it does not matter then.
-    load(shared, &mut file::open(path)?, &now(), map)
+    let mut file = file::open(path)?;
+    memory::ask(MEMORY).map_err(RestoreError::Io)?;
+    load(shared, &mut file, &now(), map)
 }
 
 /// Announces all hosts of a file that is read from its beginning, twice, at the moment that `now` names.
@@ -151,6 +160,9 @@ impl<F: FnMut(&[u8], u64) -> u64> Restore<'_, F> {
         let interval = Duration::from_millis(record.interval_ms.into());
         let age_ms = self.age_of(record, interval);
         let age = Duration::from_millis(age_ms);
+        if !lock(&self.shared.past).reserve() {
+            return Err(RestoreError::NoMemory { restored: self.hosts });
+        }
         let user_data = (self.map)(record.id, record.user_data);
         match self.shared.announce(record.id, Interval::from(interval), age, user_data) {
             Ok(announced) if announced.outcome == Outcome::Registered => {

@@ -86,6 +86,8 @@ pub struct Stats {
     pub lateness_max: Duration,
     /// Records in use or on the free list: the peak of hosts known at a time.
     pub records: u64,
+    /// How often the system refused memory for an event. The host was kept as it was, and tried again 10 ms later at the earliest.
+    pub memory_refusals: u64,
 }
 
 /// One counter with one writer at a time, readable from anywhere.
@@ -167,6 +169,7 @@ pub(crate) struct ThreadCounters {
     pub(crate) missed_ns: Counter,
     pub(crate) visits: Counter,
     pub(crate) wake_ups: Counter,
+    pub(crate) memory_refusals: Counter,
     steps: [Counter; STEP_BOUNDS_US.len()],
     longest_step_ns: Counter,
     pub(crate) lateness: [Counter; LATENESS_BOUNDS_MS.len()],
@@ -236,6 +239,7 @@ pub(crate) fn snapshot(producers: &ProducerCounters, thread: &ThreadCounters) ->
         away: Duration::from_nanos(thread.missed_ns.get()),
         visits: thread.visits.get(),
         wake_ups: thread.wake_ups.get(),
+        memory_refusals: thread.memory_refusals.get(),
         steps: cumulative(&thread.steps),
         longest_step: Duration::from_nanos(thread.longest_step_ns.get()),
         lateness: cumulative(&thread.lateness),

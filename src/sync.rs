@@ -52,35 +52,15 @@ pub(crate) fn interleave() {
     TURNSTILE.fetch_add(1, Ordering::Relaxed);
 }
 
-#[cfg(not(any(loom, all(test, shuttle))))]
+/// A bounded queue that loom and shuttle do not look into: nothing else is ordered by it.
 pub(crate) use crossbeam_queue::ArrayQueue;
 
-/// The drain queue for models: loom does not look into crossbeam's, so its length is an atomic of loom's, with the weakest
-/// orderings that a bounded queue can have.
-#[cfg(loom)]
-pub(crate) struct ArrayQueue<T>(crossbeam_queue::ArrayQueue<T>, AtomicU64);
+/// A lock that loom and shuttle do not look into: nobody can be interrupted who holds it.
+pub(crate) use std::sync::Mutex as PlainMutex;
 
-#[cfg(loom)]
-impl<T> ArrayQueue<T> {
-    pub(crate) fn new(capacity: usize) -> Self {
-        ArrayQueue(crossbeam_queue::ArrayQueue::new(capacity), AtomicU64::new(0))
-    }
-
-    pub(crate) fn push(&self, value: T) -> Result<(), T> {
-        self.0.push(value)?;
-        self.1.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    pub(crate) fn pop(&self) -> Option<T> {
-        let value = self.0.pop()?;
-        self.1.fetch_sub(1, Ordering::Relaxed);
-        Some(value)
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.1.load(Ordering::Relaxed) == self.0.capacity() as u64
-    }
+/// As [`lock`].
+pub(crate) fn lock_plain<T>(mutex: &PlainMutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// For statistics, which order nothing: loom need not explore them.

@@ -183,6 +183,10 @@ impl Witnesses {
             return;
         }
         while self.due.len() < self.expected || self.due.peek().is_some_and(|latest| due < *latest) {
+            if self.due.try_reserve(1).is_err() {
+                // More are expected than there is memory for: silence begins later.
+                return;
+            }
             self.due.push(due);
             if self.due.len() > self.expected {
                 self.due.pop();

@@ -27,7 +27,7 @@
 
 use crate::canary::{Canary, planted};
 use crate::config::MOST_HOSTS;
-use crate::record::Zeroed;
+use crate::memory::Zeroed;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Entries of a bucket. Models and schedules have few, so that buckets fill.

@@ -26,8 +26,9 @@ use super::bucket::{Bits, Bucket, Claim, Content, Control, LEVELS, SLOTS};
 use super::hash::{HashId, Universal};
 use super::{Index, Names, Refusal};
 use crate::canary::{Canary, planted};
+use crate::memory::Space;
 use crate::pause::{Point, point};
-use crate::record::{Handle, Identity, Key, Space};
+use crate::record::{Handle, Identity, Key};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, give_way};
 
 /// Buckets at the beginning, as a power of two. Models and schedules begin with one.

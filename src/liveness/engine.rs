@@ -29,7 +29,7 @@ pub(super) enum Room {
     Yes,
     /// The batch is full: it must be delivered first.
     Pause,
-    /// The consumer's queue is full: hosts wait.
+    /// The consumer's queue is full, or the system refused memory: hosts wait.
     Full,
 }
 
@@ -54,6 +54,8 @@ pub(crate) struct Engine {
     /// Records with a tick armed: when there is none, nothing can be missed.
     known: usize,
     pub(super) told: Told,
+    /// The system refused memory: until then events find no room.
+    pub(super) short_until: Tick,
 }
 
 impl Places for Slab {
@@ -72,11 +74,12 @@ impl Places for Slab {
 }
 
 impl Engine {
-    pub(crate) fn new(config: &Config) -> Engine {
+    /// The observer of `shared`, which has no other one. Nothing that it does later needs memory that cannot be refused.
+    pub(crate) fn new(config: &Config, shared: &Shared) -> Engine {
         let observer = Observer::new(config);
         let now = observer.tick();
         Engine {
-            wheel: Wheel::new(now),
+            wheel: Wheel::new(now, shared.slab.hints()),
             observer,
             collector: Collector::default(),
             backstop: Backstop::new(ticks_ceil(config.backstop), now),
@@ -90,6 +93,7 @@ impl Engine {
             turn_since: None,
             known: 0,
             told: Told::new(),
+            short_until: 0,
         }
     }
 
@@ -233,6 +237,7 @@ impl Engine {
 
     pub(super) fn room(&self, s: &Shared) -> Room {
         match &s.queue {
+            _ if self.observer.tick() < self.short_until => Room::Full,
             Some(queue) if queue.is_full() => Room::Full,
             None if self.batch.len() >= self.batch_limit => Room::Pause,
             _ => Room::Yes,
@@ -276,9 +281,12 @@ impl Engine {
             if self.room(s) == Room::Full {
                 return self.wait(s, index, record, Queue::Room);
             }
+            let Some(id) = self.provide(s, index, EventKind::Recovered) else {
+                return self.wait(s, index, record, Queue::Room);
+            };
             self.end_suspicion(s, record);
             s.thread.recoveries.add(1);
-            let event = self.event(s, index, record, word, EventKind::Recovered);
+            let event = self.event(s, record, word, EventKind::Recovered, (index, id));
             self.emit(s, event);
         }
         self.count(s, record, word);
@@ -295,6 +303,9 @@ impl Engine {
         if self.room(s) == Room::Full {
             return self.wait(s, index, record, Queue::Room);
         }
+        let Some(id) = self.provide(s, index, EventKind::Suspect) else {
+            return self.wait(s, index, record, Queue::Room);
+        };
         let suspect = word.with_state(State::Suspect);
         if !record.swap_word(word, suspect) {
             return false;
@@ -302,7 +313,7 @@ impl Engine {
         record.set(SUSPECTED, true);
         s.thread.suspect.add(1);
         s.thread.suspects.add(1);
-        let event = self.event(s, index, record, suspect, EventKind::Suspect);
+        let event = self.event(s, record, suspect, EventKind::Suspect, (index, id));
         self.emit(s, event);
         let leaves_at = s.leaves_at(suspect);
         if leaves_at > now {
@@ -427,7 +438,10 @@ impl Engine {
         if self.known == 0 || self.observer.tick() == LAST_TICK {
             return None;
         }
-        let looks = [self.wheel.next_look(), self.observer.next_look(), self.backstop.next_slice(), self.turn_comes()];
+        let waiting = self.wheel.queued_len(Queue::Room) + self.wheel.queued_len(Queue::Turn) > 0;
+        let again = (waiting && self.observer.tick() < self.short_until).then_some(self.short_until);
+        let (wheel, turn) = (self.wheel.next_look(), self.turn_comes());
+        let looks = [wheel, self.observer.next_look(), self.backstop.next_slice(), turn, again];
         looks.into_iter().flatten().min()
     }
 

@@ -1,7 +1,7 @@
 //! What the observer tells of its guards: each change once, in the order in which it saw them.
 
+use super::Shared;
 use super::engine::Engine;
-use super::{Shared, lock};
 use crate::clock::ClockKind;
 use crate::event::{GuardEvent, GuardKind};
 use crate::tick::Tick;
@@ -92,11 +92,7 @@ impl Engine {
             self.told.events.push(event);
             return;
         }
-        let mut waiting = lock(&s.guards);
-        if waiting.len() == KEPT {
-            waiting.pop_front();
-        }
-        waiting.push_back(event);
+        s.guards.force_push(event);
         self.told.put = true;
     }
 

@@ -4,15 +4,43 @@ use super::engine::{Engine, Room};
 use super::outstanding::{Entry, Next, Phase, backoff};
 use super::{Shared, lock};
 use crate::canary::{Canary, planted};
-use crate::event::{Event, EventKind, Reason, Verdict};
+use crate::event::{Event, EventKind, HostId, Reason, Verdict};
 use crate::guard::{Due, Quiet};
 use crate::index::Index;
+use crate::memory::is_refused;
 use crate::pause::{Point, point};
 use crate::record::{BORN_LATE, HELD, Handle, RESCUED, Record, State, TOLD, Word};
 use crate::tick::{TICK_NS, Tick, tick_floor};
 use crate::wheel::Queue;
 
+/// How long hosts wait when the system refused memory for an event, in ticks.
+const PATIENCE: Tick = 10;
+
 impl Engine {
+    /// Has the memory for an event of a host, for what is noted of it until it was answered included. Returns a copy of the
+    /// host's id. `None` if the system refuses it: then events find no [`room`](Self::room) for a while.
+    pub(super) fn provide(&mut self, s: &Shared, index: u32, kind: EventKind) -> Option<HostId> {
+        let leave = kind == EventKind::Leave;
+        let id = s.slab.host_id(index).filter(|_| match &s.queue {
+            // Each leave of the batch may have to be tried again.
+            None => {
+                let batch = self.batch.len() + 1;
+                self.batch.try_reserve(1).is_ok() && (!leave || lock(&s.outstanding).reserve(batch))
+            }
+            Some(queue) => {
+                queue.reserve()
+                    && (!leave || lock(&s.outstanding).reserve(1))
+                    && (kind != EventKind::Suspect || s.reserve_untold())
+            }
+        });
+        let id = id.filter(|_| !is_refused());
+        if id.is_none() {
+            self.short_until = self.observer.tick() + PATIENCE;
+            s.thread.memory_refusals.add(1);
+        }
+        id
+    }
+
     /// A due host becomes a leave event, if there is room for one.
     pub(super) fn take(&mut self, s: &Shared, index: u32, record: &Record, word: Word) -> bool {
         let now = self.observer.tick();
@@ -33,6 +61,9 @@ impl Engine {
         if self.room(s) == Room::Full {
             return self.wait(s, index, record, Queue::Room);
         }
+        let Some(id) = self.provide(s, index, EventKind::Leave) else {
+            return self.wait(s, index, record, Queue::Room);
+        };
         let taken = word.with_state(State::Taken);
         if !claim(record, word, taken) {
             return false;
@@ -42,7 +73,7 @@ impl Engine {
         self.recount(s, record, None);
         self.brake.pass();
         s.thread.outstanding.add(1);
-        let event = self.event(s, index, record, taken, EventKind::Leave);
+        let event = self.event(s, record, taken, EventKind::Leave, (index, id));
         // Before it is delivered, so that the consumer's next announce of the id makes a new incarnation.
         s.index.remove(&s.slab, record.identity(), event.handle);
         s.thread.late(event.lateness_ns.saturating_sub(event.held * TICK_NS));
@@ -121,8 +152,14 @@ impl Engine {
             Next::NoRoom => return self.wait(s, index, record, Queue::Room),
             Next::Answered(entry, verdict) => self.act_on(s, index, record, entry, verdict),
             Next::Again(entry) => {
+                let Some(id) = self.provide(s, index, EventKind::Leave) else {
+                    // The attempt has not begun. There was memory for the entry before.
+                    let entry = Entry { attempt: entry.attempt - 1, phase: Phase::Retry(now), ..entry };
+                    lock(&s.outstanding).set(handle, entry);
+                    return self.wait(s, index, record, Queue::Room);
+                };
                 s.thread.retries.add(1);
-                let event = self.event(s, index, record, word, EventKind::Leave);
+                let event = self.event(s, record, word, EventKind::Leave, (index, id));
                 let event = Event { attempt: entry.attempt, reason: entry.reason, held: entry.held, ..event };
                 self.hand_out(s, index, record, event);
             }
@@ -168,7 +205,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn event(&self, s: &Shared, index: u32, record: &Record, word: Word, kind: EventKind) -> Event {
+    pub(super) fn event(
+        &self,
+        s: &Shared,
+        record: &Record,
+        word: Word,
+        kind: EventKind,
+        (index, id): (u32, HostId),
+    ) -> Event {
         let deadline = s.deadline(word);
         let due = if kind == EventKind::Leave { s.leaves_at(word) } else { deadline };
         Event {
@@ -183,7 +227,7 @@ impl Engine {
             superseded: false,
             attempt: 1,
             handle: Handle::new(index, record.generation()),
-            id: s.slab.host_id(index),
+            id,
             user_data: record.user_data(),
             cadence: word.cadence(),
             last: word.last(),
@@ -213,8 +257,7 @@ impl Engine {
                     s.tell(event.handle);
                 }
                 // The observer is the only one who pushes, and there was room.
-                let pushed = queue.push(event).is_ok();
-                debug_assert!(pushed, "an event was made without room for it");
+                queue.push(event);
                 self.pushed += 1;
             }
         }

@@ -55,7 +55,7 @@ impl World {
         };
         let shared =
             Arc::new(Shared::new(&config, drained, Box::new(Nobody), 7, u32::MAX).expect("there is address space"));
-        let mut engine = Engine::new(&config);
+        let mut engine = Engine::new(&config, &shared);
         engine.step(&shared);
         let mut world = World { shared, began: HashSet::new(), said_goodbye: HashSet::new(), fired: Vec::new() };
         for id in 0..8 {
@@ -379,7 +379,8 @@ fn a_host_whose_suspect_event_is_just_being_drained_is_not_taken_for_lost() {
 /// What `Events::drain` does, but for the descriptor.
 fn drain(shared: &Shared) -> Vec<Event> {
     let queue = shared.queue.as_ref().expect("it drains");
-    let events: Vec<Event> = std::iter::from_fn(|| queue.pop()).collect();
+    let mut events = Vec::new();
+    queue.take(&mut events, usize::MAX);
     shared.drained(&events);
     events
 }

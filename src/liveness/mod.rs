@@ -26,6 +26,9 @@ mod held;
 mod models;
 mod outstanding;
 mod past;
+mod queue;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod refused;
 mod registration;
 mod renew;
 mod replace;
@@ -34,7 +37,7 @@ mod schedules;
 mod sweep;
 mod views;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -56,6 +59,7 @@ use crate::tick::{Tick, tick_floor, ticks_ceil, ticks_floor};
 pub(crate) use engine::Engine;
 use outstanding::Outstanding;
 pub(crate) use past::{Earlier, Past, SUSPICIOUS};
+use queue::EventQueue;
 use registration::{Registered, SPARE};
 use renew::Call;
 pub use replace::Replaced;
@@ -153,11 +157,11 @@ pub(crate) struct Shared {
     /// An event counts as seen when the consumer says so, not when it is drained.
     tells: AtomicBool,
     /// Where drained events wait; `None` when the wheel calls back.
-    pub(crate) queue: Option<ArrayQueue<Event>>,
+    pub(crate) queue: Option<EventQueue>,
     /// Earlier runs. The lock is held for a look-up, or by a snapshot at its end.
     pub(crate) past: Mutex<Past>,
-    /// Guard events that wait to be drained. The lock is never held in a callback.
-    guards: Mutex<VecDeque<GuardEvent>>,
+    /// Guard events that wait to be drained; the oldest ones give way.
+    guards: ArrayQueue<GuardEvent>,
     /// How long the consumer may take to answer a drained leave.
     settle_timeout: Tick,
     /// The tick until which the observer sleeps; 0 while it is awake.
@@ -197,12 +201,12 @@ impl Shared {
             clock: Clock::new(config),
             terms: Terms::new(config),
             waker,
-            outstanding: Mutex::new(Outstanding::default()),
+            outstanding: Mutex::new(Outstanding::new(if drained { 0 } else { config.batch })),
             untold: Mutex::default(),
             tells: AtomicBool::new(false),
-            queue: drained.then(|| ArrayQueue::new(config.max_outstanding)),
+            queue: drained.then(|| EventQueue::new(config.max_outstanding)),
             past: Mutex::default(),
-            guards: Mutex::new(VecDeque::with_capacity(if drained { guards::KEPT } else { 0 })),
+            guards: ArrayQueue::new(if drained { guards::KEPT } else { 1 }),
             settle_timeout: ticks_ceil(config.settle_timeout),
             alarm: CachePadded::new(AtomicU64::new(0)),
             starved: CachePadded::new(AtomicBool::new(false)),
@@ -405,10 +409,9 @@ impl Shared {
 
     /// Moves the guard events that wait to the end of `into`, at most `limit` of them.
     pub(crate) fn drain_guards(&self, into: &mut Vec<GuardEvent>, limit: usize) -> usize {
-        let mut waiting = lock(&self.guards);
-        let taken = waiting.len().min(limit);
-        into.extend(waiting.drain(..taken));
-        taken
+        let before = into.len();
+        into.extend(std::iter::from_fn(|| self.guards.pop()).take(limit));
+        into.len() - before
     }
 
     /// From now on a suspect event counts as seen when [`told`](Self::told) says so, for a consumer that hands on what it drains.
@@ -431,6 +434,11 @@ impl Shared {
         if waits {
             self.report(handle.index(), 0);
         }
+    }
+
+    /// Makes sure that there is memory for what is known of the suspect event of another host; false if the system refuses it.
+    fn reserve_untold(&self) -> bool {
+        lock(&self.untold).try_reserve(1).is_ok()
     }
 
     /// A suspect event of a host goes into the queue.

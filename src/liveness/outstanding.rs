@@ -50,14 +50,28 @@ pub(super) enum Next {
 }
 
 /// The table.
-#[derive(Debug, Default)]
-pub(super) struct Outstanding(HashMap<Handle, Entry>);
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    entries: HashMap<Handle, Entry>,
+    /// Memory for so many entries is kept, once there is any.
+    kept: usize,
+}
 
 impl Outstanding {
+    /// An empty table. Who has [reserved](Self::reserve) no more than `kept` entries finds memory for them later, too.
+    pub(super) fn new(kept: usize) -> Outstanding {
+        Outstanding { entries: HashMap::new(), kept }
+    }
+
+    /// Makes sure that there is memory for so many more entries; false if the system refuses it.
+    pub(super) fn reserve(&mut self, more: usize) -> bool {
+        self.entries.try_reserve(more).is_ok()
+    }
+
     /// What is to be done at `now`, to look again at `later` if nothing. Another attempt begins here: one to be drained
     /// stays in the table, one that a callback is going to answer leaves it.
     pub(super) fn next(&mut self, handle: Handle, now: Tick, room: bool, drained: bool, later: Tick) -> Next {
-        let Some(entry) = self.0.get_mut(&handle) else { return Next::InBatch };
+        let Some(entry) = self.entries.get_mut(&handle) else { return Next::InBatch };
         match entry.phase {
             Phase::Queued => return Next::Wait(later),
             Phase::Answered(verdict) => return Next::Answered(*entry, verdict),
@@ -76,7 +90,7 @@ impl Outstanding {
 
     /// The consumer has drained an attempt, and has until the tick to answer it.
     pub(super) fn drained(&mut self, handle: Handle, answer_by: Tick) {
-        if let Some(entry) = self.0.get_mut(&handle)
+        if let Some(entry) = self.entries.get_mut(&handle)
             && entry.phase == Phase::Queued
         {
             entry.phase = Phase::Out(answer_by);
@@ -85,24 +99,30 @@ impl Outstanding {
 
     /// Whether no attempt was drained yet.
     pub(super) fn is_untold(&self, handle: Handle) -> bool {
-        self.0.get(&handle).is_some_and(|entry| entry.phase == Phase::Queued && entry.attempt == 1)
+        self.entries.get(&handle).is_some_and(|entry| entry.phase == Phase::Queued && entry.attempt == 1)
     }
 
+    /// Notes what is to be done about a leave, for which there is memory.
     pub(super) fn set(&mut self, handle: Handle, entry: Entry) {
-        self.0.insert(handle, entry);
+        self.entries.insert(handle, entry);
     }
 
     pub(super) fn remove(&mut self, handle: Handle) {
-        self.0.remove(&handle);
+        self.entries.remove(&handle);
         // A burst of leaves must not be paid for ever.
-        if self.0.capacity() > 1024 && self.0.len() < self.0.capacity() / 8 {
-            self.0.shrink_to(self.0.len() * 2);
+        let keep = self.kept.max(1024);
+        if self.entries.capacity() / 8 > self.entries.len().max(keep) {
+            let mut smaller = HashMap::new();
+            if smaller.try_reserve(keep.max(self.entries.len() * 2)).is_ok() {
+                smaller.extend(self.entries.drain());
+                self.entries = smaller;
+            }
         }
     }
 
     /// The consumer's answer to one attempt; only the first to the current attempt counts.
     pub(super) fn settle(&mut self, handle: Handle, attempt: u32, verdict: Verdict) -> Result<(), SettleError> {
-        let entry = self.0.get_mut(&handle).ok_or(SettleError::Stale)?;
+        let entry = self.entries.get_mut(&handle).ok_or(SettleError::Stale)?;
         match entry.phase {
             Phase::Out(_) if entry.attempt == attempt => {
                 entry.phase = Phase::Answered(verdict);
@@ -137,7 +157,7 @@ mod tests {
     #[test]
     fn an_attempt_begins_when_it_is_due_and_there_is_room() {
         let handle = Handle::new(1, 1);
-        let mut table = Outstanding::default();
+        let mut table = Outstanding::new(0);
         assert!(matches!(table.next(handle, 9, true, true, 70), Next::InBatch));
         table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, held: 0, phase: Phase::Retry(10) });
         assert!(matches!(table.next(handle, 9, true, true, 70), Next::Wait(10)));
@@ -158,7 +178,7 @@ mod tests {
     #[test]
     fn one_answer_to_one_attempt() {
         let handle = Handle::new(1, 1);
-        let mut table = Outstanding::default();
+        let mut table = Outstanding::new(0);
         assert_eq!(table.settle(handle, 1, Verdict::Done), Err(SettleError::Stale));
         let out = Entry { attempt: 2, reason: Reason::Ttl, held: 0, phase: Phase::Out(5) };
         table.set(handle, out);

@@ -44,9 +44,15 @@ impl Past {
         self.gap_ms = gap.map(|gap| u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
     }
 
+    /// Makes sure that there is memory for what is noted of another host; false if the system refuses it.
+    pub(crate) fn reserve(&mut self) -> bool {
+        self.hosts.try_reserve(1).is_ok()
+    }
+
     /// A host was restored.
     pub(crate) fn note(&mut self, handle: Handle, earlier: Earlier) {
-        if earlier != Earlier::default() {
+        // Who restores has reserved the memory, unless two do that at once.
+        if earlier != Earlier::default() && self.reserve() {
             self.hosts.insert(handle, earlier);
         }
     }
@@ -87,7 +93,7 @@ fn missed(age_ms: u64, interval_ms: u64, watched_ms: u64) -> u8 {
     let Some(oldest_ms) = watched_ms.checked_sub(edge_ms).filter(|oldest_ms| *oldest_ms >= edge_ms) else { return 0 };
     // Those expected at least `edge_ms` ago, less those expected before `oldest_ms` ago.
     let expected_by = |ago_ms: u64| age_ms.checked_sub(ago_ms).map_or(0, |since_ms| since_ms / interval_ms);
-    let missed = expected_by(edge_ms) - expected_by(oldest_ms + 1).min(expected_by(edge_ms));
+    let missed = expected_by(edge_ms).saturating_sub(expected_by(oldest_ms + 1));
     u8::try_from(missed).unwrap_or(u8::MAX)
 }
 

@@ -11,8 +11,8 @@
 use std::io;
 
 use super::free::{FreeList, Links};
-use super::space::{Space, Zeroed};
 use crate::error::LONGEST_ID;
+use crate::memory::{Space, Zeroed, boxed};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// An id's length and what is left of its hash beside that: almost always enough to tell two ids apart.
@@ -242,12 +242,12 @@ impl Ids {
             return Some(());
         }
         let blocks = (FIRST_PIECE as usize) << piece;
-        let space = Space::reserve(blocks).ok()?;
+        let space: Space<Block> = Space::reserve(blocks).ok()?;
         space.back(0, blocks).ok()?;
-        let made = Box::into_raw(Box::new(space));
+        let made = Box::into_raw(boxed(space)?).cast();
         if slot.compare_exchange(std::ptr::null_mut(), made, Ordering::Release, Ordering::Relaxed).is_err() {
             // SAFETY: made above, and nobody has seen it: another thread was faster.
-            drop(unsafe { Box::from_raw(made) });
+            unsafe { drop_piece(made) };
         }
         Some(())
     }
@@ -277,11 +277,18 @@ impl Drop for Ids {
         for piece in &self.pieces {
             let space = piece.load(Ordering::Relaxed);
             if !space.is_null() {
-                // SAFETY: from `Box::into_raw`, and nobody else is there.
-                drop(unsafe { Box::from_raw(space) });
+                // SAFETY: from `make_piece`, and nobody else is there.
+                unsafe { drop_piece(space) };
             }
         }
     }
+}
+
+/// # Safety
+/// The piece came from [`boxed`], and nobody uses it any more.
+unsafe fn drop_piece(piece: *mut Space<Block>) {
+    // SAFETY: a box of one.
+    drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(piece, 1)) });
 }
 
 /// The piece with this block, and the block's number in it.

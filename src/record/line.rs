@@ -6,10 +6,10 @@ use std::mem::offset_of;
 use super::Cadence;
 use super::handle::Handle;
 use super::ids::Identity;
-use super::space::Zeroed;
 use super::word::{State, Word};
 #[cfg(loom)]
 use crate::canary::{Canary, planted};
+use crate::memory::Zeroed;
 use crate::pause::{Point, point};
 use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::tick::Tick;

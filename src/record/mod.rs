@@ -44,7 +44,6 @@ mod handle;
 mod ids;
 mod line;
 mod slab;
-mod space;
 mod word;
 
 pub(crate) use dirty::Collector;
@@ -52,7 +51,6 @@ pub use handle::Handle;
 pub(crate) use ids::{IdBuffer, Identity, Key, NoMemory};
 pub(crate) use line::{BORN_LATE, HELD, LINGERED, RESCUED, Record, SUSPECTED, TOLD};
 pub(crate) use slab::{ReserveError, Slab};
-pub(crate) use space::{Space, Zeroed};
 pub(crate) use word::{Cadence, LAST_TICK, Stamp, State, Word};
 
 /// `armed` of a record that nobody has placed since it was reserved.

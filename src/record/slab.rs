@@ -12,15 +12,16 @@ use super::free::{FreeList, Links};
 use super::handle::Handle;
 use super::ids::{Ids, Key, LINE_BYTES, NoMemory};
 use super::line::Record;
-use super::space::Space;
 use super::word::{State, Word};
 use super::{Cadence, NONE, dirty};
 use crate::canary::{Canary, planted};
 use crate::error::LONGEST_ID;
 use crate::event::HostId;
+use crate::memory::{Space, zeroed};
 use crate::pause::{Point, point};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
 use crate::tick::Tick;
+use crate::wheel::Supply;
 
 /// Bits used of each word of the dirty bitmap. Models use two, so that three levels fit into few records; schedules eight, so
 /// that a chunk of records is one page and the slab grows early.
@@ -51,6 +52,8 @@ pub(crate) enum ReserveError {
 pub(crate) struct Slab {
     space: Space<Record>,
     ids: Ids,
+    /// Of the wheel that has hints for the records.
+    hints: Arc<Supply>,
     max_hosts: u32,
     /// Records that have memory to write to: all indices below this.
     backed: AtomicU32,
@@ -68,15 +71,6 @@ pub(crate) struct Slab {
     fresh: CachePadded<AtomicU32>,
 }
 
-/// Atomic words that are zero; of a large array the system provides only the parts that are used.
-fn zeroed(words: usize) -> Box<[AtomicU64]> {
-    #[cfg(not(loom))]
-    // SAFETY: an `AtomicU64` has the size, alignment and values of a u64.
-    return unsafe { Box::from_raw(Box::into_raw(vec![0u64; words].into_boxed_slice()) as *mut [AtomicU64]) };
-    #[cfg(loom)]
-    (0..words).map(|_| AtomicU64::new(0)).collect()
-}
-
 impl Slab {
     /// An empty slab. `lives` is how many generations a record may have, usually `u32::MAX`. Fails when there is no address
     /// space for so many.
@@ -85,14 +79,15 @@ impl Slab {
         Ok(Slab {
             space: Space::reserve(chunks * CHUNK)?,
             ids: Ids::new(chunks * CHUNK)?,
+            hints: Supply::new(chunks * CHUNK)?,
             max_hosts: max_hosts as u32,
             // In models all records exist from the start.
             backed: AtomicU32::new(if cfg!(loom) { (chunks * CHUNK) as u32 } else { 0 }),
             seed,
             lives,
-            leaves: zeroed(chunks * FAN),
-            middle: zeroed(chunks),
-            top: zeroed(chunks.div_ceil(FAN)),
+            leaves: zeroed(chunks * FAN)?,
+            middle: zeroed(chunks)?,
+            top: zeroed(chunks.div_ceil(FAN))?,
             free: CachePadded::new(FreeList::new()),
             fresh: CachePadded::new(AtomicU32::new(0)),
         })
@@ -102,6 +97,11 @@ impl Slab {
     #[cfg(not(loom))]
     pub(crate) fn base(&self) -> *const Record {
         self.space.base().as_ptr()
+    }
+
+    /// What the wheel with the hints for these records needs, backed with them.
+    pub(crate) fn hints(&self) -> Arc<Supply> {
+        self.hints.clone()
     }
 
     /// The record at `index`, if there can be one. One that was never used is zero and may be in memory that cannot be written to:
@@ -154,8 +154,8 @@ impl Slab {
         same.then_some(generation)
     }
 
-    /// The id of a record, for the thread while the record is not free.
-    pub(crate) fn host_id(&self, index: u32) -> HostId {
+    /// A copy of a record's id, for the thread while the record is not free; `None` if there is no memory.
+    pub(crate) fn host_id(&self, index: u32) -> Option<HostId> {
         if self.record(index).identity().length() <= LINE_BYTES {
             HostId::new(self.id(index, &mut [0; LINE_BYTES]))
         } else {
@@ -260,7 +260,8 @@ impl Slab {
         Ok(fresh)
     }
 
-    /// Makes sure that there is memory for the record at `index`, and for the whole chunk with it. In models there is.
+    /// Makes sure that there is memory for the record at `index`, and for the whole chunk with it; and for what the observer may
+    /// need for them. In models there is.
     fn ensure_backed(&self, index: u32) -> Result<(), ReserveError> {
         // Acquire: pairs with the release below.
         if index < self.backed.load(Ordering::Acquire) {
@@ -270,6 +271,7 @@ impl Slab {
         let end = first + CHUNK;
         // Whoever else does the same at the same time does no harm.
         let backed = self.space.back(first, end).and_then(|()| self.ids.back(first, end));
+        let backed = backed.and_then(|()| self.hints.back(first, end));
         backed.map_err(|_| ReserveError::NoMemory)?;
         for index in first..end.min(self.max_hosts as usize) {
             self.record(index as u32).be_free();

@@ -20,7 +20,7 @@ const LONGEST_HEADER: usize = 4096;
 const RECORD_LEN: usize = 32;
 const RECORD_LEN_1: usize = 24;
 /// The longest payload of a frame.
-const FRAME_LEN: usize = 64 << 10;
+pub(super) const FRAME_LEN: usize = 64 << 10;
 /// The trailer less the frame length of 0 that announces it.
 const TRAILER_LEN: usize = 24;
 

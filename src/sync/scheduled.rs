@@ -83,32 +83,3 @@ atomic! {
         swap(value: bool, order: Ordering) -> bool;
     }
 }
-
-/// The drain queue: crossbeam's, each operation one step.
-pub(crate) struct ArrayQueue<T>(crossbeam_queue::ArrayQueue<T>);
-
-impl<T> ArrayQueue<T> {
-    pub(crate) fn new(capacity: usize) -> Self {
-        ArrayQueue(crossbeam_queue::ArrayQueue::new(capacity))
-    }
-
-    pub(crate) fn push(&self, value: T) -> Result<(), T> {
-        interleave();
-        self.0.push(value)
-    }
-
-    pub(crate) fn pop(&self) -> Option<T> {
-        interleave();
-        self.0.pop()
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        interleave();
-        self.0.is_full()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        interleave();
-        self.0.is_empty()
-    }
-}

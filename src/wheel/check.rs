@@ -29,9 +29,9 @@ impl Wheel {
             }
             open += 1;
             assert!(used.contains(&list), "list {list} of {owner:?} is lost: no slot, drain or queue names it");
-            for (position, index) in entries.enumerate() {
+            for (position, index) in entries {
                 assert!(seen.insert(index), "record {index} is in two lists, or twice in list {list}");
-                let here = Place { list, position: position as u32 };
+                let here = Place { list, position };
                 let told = places.place(index);
                 assert_eq!(told, here, "record {index} is not where its place says");
                 hints += usize::from(!matches!(owner, Owner::Waiting(_)));

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::occupancy::Occupancy;
+use super::turning::MOST_DRAINS;
 use crate::tick::Tick;
 
 /// Levels of the wheel.
@@ -41,7 +42,9 @@ pub(super) struct Level {
 
 impl Level {
     pub(super) fn new() -> Level {
-        Level { slots: [0; SLOTS], occupancy: Occupancy::default(), drains: VecDeque::new(), begun_early: None }
+        // All that there may be, so that none needs memory later.
+        let drains = VecDeque::with_capacity(MOST_DRAINS);
+        Level { slots: [0; SLOTS], occupancy: Occupancy::default(), drains, begun_early: None }
     }
 }
 

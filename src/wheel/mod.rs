@@ -24,10 +24,11 @@
 //! Called by the thread that owns the wheel, in `liveness`, and by the back-stop, which does not trust it.
 //!
 //! Files: `level.rs` says where a tick belongs, `turning.rs` moves the position and hands out, `lists.rs` holds the
-//! hints, `occupancy.rs` finds the next slot, `check.rs` proves that they agree.
+//! hints, `chunks.rs` has their memory, `occupancy.rs` finds the next slot, `check.rs` proves that they agree.
 
 #[cfg(test)]
 mod check;
+mod chunks;
 mod level;
 mod lists;
 mod occupancy;
@@ -36,10 +37,16 @@ mod turning;
 #[cfg(test)]
 mod tests;
 
+use crate::sync::Arc;
 use crate::tick::Tick;
-use level::{LEVELS, Level};
+use chunks::Chunks;
+pub(crate) use chunks::Supply;
+use level::{LEVELS, Level, SLOTS};
 use lists::{Lists, Owner};
-use turning::{Limits, Turn};
+use turning::{Limits, MOST_DRAINS, Turn};
+
+/// Lists that are not empty at a time: those of slots, drains and the waiting queues' two.
+const MOST_LISTS: usize = LEVELS * SLOTS + MOST_DRAINS + 2 * Queue::COUNT;
 
 /// Where a record's hint is. List 0 means in no list, so that zeroed memory means nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,16 +114,17 @@ pub(crate) struct Wheel {
 }
 
 impl Wheel {
-    /// An empty wheel whose first unserved tick is `start`. Allocates next to nothing.
-    pub(crate) fn new(start: Tick) -> Wheel {
-        Wheel::with_limits(start, Limits::DEFAULT)
+    /// An empty wheel whose first unserved tick is `start`, for hints for the records that `supply` was backed for. Nothing that it
+    /// does later needs memory. Panics if the supply is another wheel's.
+    pub(crate) fn new(start: Tick, supply: Arc<Supply>) -> Wheel {
+        Wheel::with_limits(start, supply, Limits::DEFAULT)
     }
 
-    fn with_limits(start: Tick, limits: Limits) -> Wheel {
+    fn with_limits(start: Tick, supply: Arc<Supply>, limits: Limits) -> Wheel {
         Wheel {
             elapsed: start,
             levels: std::array::from_fn(|_| Level::new()),
-            lists: Lists::new(),
+            lists: Lists::new(Chunks::new(supply)),
             waiting: [Waiting::default(); Queue::COUNT],
             len: 0,
             turn: Turn::Upper,

@@ -35,12 +35,15 @@ pub(super) struct Limits {
     /// Records in a turn.
     pub(super) step: usize,
     /// Drains of upper levels that may wait before the position stops for them. Reached only by an owner that is behind
-    /// for good; bounds the list ids.
+    /// for good; bounds the lists, and the memory that is kept ready for them.
     pub(super) drains: usize,
 }
 
+/// Drains at a time: upper ones up to the limit and, as the position is checked before it moves, one more of each level.
+pub(super) const MOST_DRAINS: usize = Limits::DEFAULT.drains + LEVELS;
+
 impl Limits {
-    pub(super) const DEFAULT: Limits = Limits { big: 4096, step: 1024, drains: 4096 };
+    pub(super) const DEFAULT: Limits = Limits { big: 4096, step: 1024, drains: 256 };
 }
 
 /// Who is handing out.

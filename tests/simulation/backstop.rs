@@ -120,7 +120,7 @@ fn a_host_that_waits_for_room_in_the_queue_is_not_lost() {
         Arc::new(Shared::new(&config, true, Box::new(Bell::default()), 7, u32::MAX).expect("there is address space"));
     let mut events = Events { shared: shared.clone(), stage: Arc::default(), signal: signal.clone() };
     let mut delivery = Delivery::Queue(signal);
-    let mut engine = Engine::new(&config);
+    let mut engine = Engine::new(&config, &shared);
     for id in 0..50_u32 {
         let announced = shared.announce(&id.to_be_bytes(), Interval::from(seconds(5)), Duration::ZERO, 0);
         announced.expect("there is room");

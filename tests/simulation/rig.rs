@@ -89,7 +89,7 @@ impl Rig {
             Arc::new(Shared::new(config, false, Box::new(bell.clone()), 7, u32::MAX).expect("there is address space"));
         let events = Arc::new(Mutex::new(Vec::new()));
         let handler = Box::new(Notes { events: events.clone(), on_leave: callback(shared.clone()) });
-        let mut engine = Engine::new(config);
+        let mut engine = Engine::new(config, &shared);
         engine.step(&shared);
         Rig { shared, engine, bell, handler, events, checked: true }
     }

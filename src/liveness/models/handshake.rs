@@ -221,13 +221,14 @@ fn room_in_a_full_queue() {
     world.advance(&mut engine, 10_000);
     let shared = world.shared.clone();
     let consumer = thread::spawn(move || {
-        let event = shared.queue.as_ref().and_then(|queue| queue.pop());
-        shared.drained(event.as_slice());
-        event
+        let mut events = Vec::new();
+        shared.queue.as_ref().expect("it drains").take(&mut events, 1);
+        shared.drained(&events);
+        events
     });
     let asleep = turn(&world.shared, &mut engine);
-    let event = consumer.join().expect("the drain returns");
-    assert!(event.is_some());
+    let events = consumer.join().expect("the drain returns");
+    assert_eq!(events.len(), 1);
     let waiting = engine.wheel.queued_len(crate::wheel::Queue::Room);
     assert!(!asleep || waiting == 0 || world.bell.0.load(Ordering::Acquire), "the queue has room and nobody knows");
 }

@@ -72,7 +72,7 @@ fn loom_a_record_is_handed_over_with_all_that_it_holds() {
         if filled {
             assert_eq!(record.word().state(), State::Live);
             assert_eq!(record.user_data(), 2);
-            assert_eq!(&*slab.host_id(index), b"b");
+            assert_eq!(&*slab.host_id(index).unwrap(), b"b");
         }
     });
 }
@@ -93,7 +93,7 @@ fn loom_who_finds_a_live_word_finds_the_host() {
         let record = slab.record(index);
         if record.word().state() == State::Live {
             assert_eq!(record.user_data(), 7);
-            assert_eq!(&*slab.host_id(index), b"a");
+            assert_eq!(&*slab.host_id(index).unwrap(), b"a");
         }
         registrant.join().expect("the registrant returns");
     });
@@ -117,7 +117,7 @@ fn loom_who_finds_a_mark_finds_the_host() {
         };
         let status = world.shared.inspect(host).expect("the host is known");
         assert_eq!(status.user_data, 7);
-        assert_eq!(&*world.shared.slab.host_id(host.index()), [0]);
+        assert_eq!(&*world.shared.slab.host_id(host.index()).unwrap(), [0]);
         assert_eq!(registrant.join().expect("the registrant returns"), host);
     });
 }

@@ -47,7 +47,7 @@ impl World {
         let config = Config { clock: Clock::Manual, ..config };
         let shared =
             Arc::new(Shared::new(&config, drained, Box::new(bell.clone()), 1, u32::MAX).expect("models have memory"));
-        let mut engine = Engine::new(&config);
+        let mut engine = Engine::new(&config, &shared);
         engine.step(&shared);
         (World { shared, bell }, engine)
     }

@@ -124,7 +124,7 @@ impl World {
         let books = world.books.clone();
         world.shared.on_forgotten(Box::new(move |user_data| books.forgotten(user_data)));
         let observed = world.clone();
-        let observer = thread::spawn(move || observed.observe(Engine::new(&config)));
+        let observer = thread::spawn(move || observed.observe(Engine::new(&config, &observed.shared)));
         (world, observer)
     }
 

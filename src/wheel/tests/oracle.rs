@@ -74,7 +74,7 @@ struct Compared {
 impl Compared {
     fn new(start: Tick, limits: Limits) -> Compared {
         Compared {
-            wheel: Wheel::with_limits(start, limits),
+            wheel: Wheel::with_limits(start, supply(), limits),
             records: Records::new(RECORDS as usize),
             now: start,
             hints: BTreeSet::new(),

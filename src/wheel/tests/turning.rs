@@ -126,7 +126,7 @@ fn a_slot_that_grows_big_in_its_last_quarter_begins_at_once() {
 #[test]
 fn the_lowest_level_is_drained_first() {
     // A slot of level 2 and a slot of level 1 begin at the same tick.
-    let (mut wheel, records) = (Wheel::new(START), Records::new(5));
+    let (mut wheel, records) = (new_wheel(START), Records::new(5));
     for index in 0..2 {
         wheel.schedule(&records, index, SLOT + 200);
     }

@@ -46,14 +46,14 @@ impl<T: Zeroed> Space<T> {
 }
 
 /// Memory is given in steps of this many bytes: the largest page of the architectures that there are.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, miri)))]
 const STEP: usize = 64 << 10;
 
 /// So much at once comes in huge pages, if the system has them: it will all be used, and in no order.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, miri)))]
 const LARGE: usize = 4 << 20;
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, miri)))]
 impl<T: Zeroed> Space<T> {
     fn bytes(len: usize) -> usize {
         (len * size_of::<T>()).next_multiple_of(STEP)
@@ -101,7 +101,7 @@ impl<T: Zeroed> Space<T> {
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, miri)))]
 impl<T: Zeroed> Drop for Space<T> {
     fn drop(&mut self) {
         // SAFETY: our own mapping, and its owner has no use for it any more.
@@ -128,5 +128,34 @@ impl<T: Zeroed> Drop for Space<T> {
     fn drop(&mut self) {
         // SAFETY: came from `Box::into_raw`, with this length.
         drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.base.as_ptr(), self.len)) });
+    }
+}
+
+/// Miri knows no memory that is only reserved: all of it is there, from the start.
+#[cfg(miri)]
+impl<T: Zeroed> Space<T> {
+    fn layout(len: usize) -> std::alloc::Layout {
+        std::alloc::Layout::array::<T>(len).expect("tests under Miri are small")
+    }
+
+    pub(crate) fn reserve(len: usize) -> io::Result<Self> {
+        assert!(len > 0 && size_of::<T>() > 0);
+        // SAFETY: the layout is not empty.
+        let base = unsafe { std::alloc::alloc_zeroed(Self::layout(len)) };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Space { base, len })
+    }
+
+    pub(crate) fn back(&self, first: usize, end: usize) -> io::Result<()> {
+        assert!(first < end && end <= self.len);
+        Ok(())
+    }
+}
+
+#[cfg(miri)]
+impl<T: Zeroed> Drop for Space<T> {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and its owner has no use for it any more.
+        unsafe { std::alloc::dealloc(self.base.as_ptr().cast(), Self::layout(self.len)) };
     }
 }
