@@ -65,8 +65,9 @@ impl HostWheel {
     /// [`advance`](Self::advance).
     ///
     /// # Errors
-    /// The configuration is contradictory, or the system refuses a thread or a descriptor.
+    /// The configuration is contradictory, or the system refuses memory, a thread or a descriptor.
     pub fn start(config: Config, handler: impl Handler) -> Result<HostWheel, OpenError> {
+        memory::ask_for_opening()?;
         Self::open(&config, Delivery::Handler(Box::new(handler)))
     }
 
@@ -75,6 +76,7 @@ impl HostWheel {
     /// # Errors
     /// As for [`start`](Self::start).
     pub fn drained(config: Config) -> Result<(HostWheel, Events), OpenError> {
+        memory::ask_for_opening()?;
         let signal = Arc::new(EventFd::new()?);
         let wheel = Self::open(&config, Delivery::Queue(signal.clone()))?;
         let events = Events { shared: wheel.shared.clone(), stage: wheel.stage.clone(), signal };
@@ -92,7 +94,6 @@ impl HostWheel {
 
     fn open(config: &Config, delivery: Delivery) -> Result<HostWheel, OpenError> {
         config.check()?;
-        memory::ask_for_opening()?;
         // Random per wheel, by the only source of randomness in std.
         let seed = RandomState::new().hash_one(0u8) as u32;
         if config.clock == Clock::Manual {

@@ -352,7 +352,7 @@ func (n *core) stats() Stats {
 		Margin: marginOf(out.Clock, time.Duration(out.MarginNS), n.announcing.watch.margin()),
 		Visits: out.Visits, WakeUps: out.WakeUps, Lateness: out.Lateness,
 		LatenessSum: time.Duration(out.LatenessSumNS), LatenessMax: time.Duration(out.LatenessMaxNS),
-		Records: out.Records,
+		Records: out.Records, MemoryRefusals: out.MemoryRefusals,
 	}
 }
 

@@ -63,6 +63,9 @@ type Stats struct {
 	LatenessSum, LatenessMax time.Duration
 	// Records is the peak of hosts known at a time.
 	Records uint64
+	// MemoryRefusals is how often the system refused memory for an event; the host was kept as it was, and tried again 10 ms
+	// later at the earliest. Always 0 in the pure backend, whose process ends then as any Go process does.
+	MemoryRefusals uint64
 }
 
 // State says what a host is at the moment.

@@ -371,6 +371,7 @@ pub unsafe extern "C" fn hostwheel_stats(wheel: *mut hostwheel_t, out: *mut host
             records: stats.records,
             clock: config::clock_out(stats.clock),
             reserved0: 0,
+            memory_refusals: stats.memory_refusals,
         };
         // SAFETY: the program has `size` bytes there.
         unsafe { write_sized(out.cast(), size, &stats) };
@@ -401,7 +402,7 @@ pub unsafe extern "C" fn hostwheel_event_fd(wheel: *mut hostwheel_t, fd: *mut c_
 /// Calls from several threads take turns; the next one ends the life of the ids of suspect and recovered events, whoever makes
 /// it.
 ///
-/// Errors: NULL_ARG, MODE, CLOSED (and all was drained), FORKED, PANIC.
+/// Errors: NULL_ARG, MODE, CLOSED (and all was drained), NO_MEMORY (the events still wait), FORKED, PANIC.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostwheel_drain(
     wheel: *mut hostwheel_t,

@@ -11,7 +11,8 @@ use std::time::Duration;
 use hostwheel::{Event, EventKind, Events, GuardEvent, Handle, Handler, HostId, HostWheel, Verdict};
 
 use crate::errors::{
-    Code, HOSTWHEEL_ERR_CLOSED, HOSTWHEEL_ERR_FORKED, HOSTWHEEL_ERR_MODE, HOSTWHEEL_ERR_NULL_ARG, HOSTWHEEL_ERR_PANIC,
+    Code, HOSTWHEEL_ERR_CLOSED, HOSTWHEEL_ERR_FORKED, HOSTWHEEL_ERR_MODE, HOSTWHEEL_ERR_NO_MEMORY,
+    HOSTWHEEL_ERR_NULL_ARG, HOSTWHEEL_ERR_PANIC,
 };
 use crate::types::{
     HOSTWHEEL_EVENT_GUARD, HOSTWHEEL_EVENT_SUPERSEDED, HOSTWHEEL_VERDICT_DONE, HOSTWHEEL_VERDICT_RETRY,
@@ -171,9 +172,19 @@ impl Object {
         drain.batch.clear();
         drain.guards.clear();
         let guards = drain.events.drain_guards(&mut drain.guards, capacity);
-        drain.events.drain(&mut drain.batch, capacity - guards);
-        if capacity > 0 && guards == 0 && drain.batch.is_empty() && drain.events.is_closed() {
-            return Err(Code(HOSTWHEEL_ERR_CLOSED));
+        let waiting = drain.events.waiting().min(capacity - guards);
+        // For the ids, which live on.
+        let memory = drain.leaves.try_reserve(waiting).is_ok() && drain.others.try_reserve(waiting).is_ok();
+        if memory {
+            drain.events.drain(&mut drain.batch, waiting);
+        }
+        if guards == 0 && drain.batch.is_empty() {
+            if waiting > 0 {
+                return Err(Code(HOSTWHEEL_ERR_NO_MEMORY));
+            }
+            if capacity > 0 && drain.events.is_closed() {
+                return Err(Code(HOSTWHEEL_ERR_CLOSED));
+            }
         }
         drain.guards.iter().enumerate().for_each(|(number, event)| put(number, guard_out(event)));
         for (number, event) in drain.batch.iter().enumerate() {

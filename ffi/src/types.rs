@@ -338,6 +338,8 @@ pub struct hostwheel_stats_t {
     pub clock: u32,
     /// 0.
     pub reserved0: u32,
+    /// How often the system refused memory for an event; the host was kept as it was, and tried again 10 ms later at the earliest.
+    pub memory_refusals: u64,
 }
 
 /// The ABI of 64-bit systems, field by field at its ends and where padding could hide.
@@ -349,6 +351,6 @@ const _: () = {
     assert!(size_of::<hostwheel_event_t>() == 16 + 11 * 8 + 8 + 5 * 8);
     assert!(offset_of!(hostwheel_event_t, verdict) == 104);
     assert!(size_of::<hostwheel_host_t>() == 4 * 8 + 8 + 8 * 8);
-    assert!(size_of::<hostwheel_stats_t>() == (25 + HOSTWHEEL_LATENESS_COUNTS + 3) * 8 + 8);
+    assert!(size_of::<hostwheel_stats_t>() == (25 + HOSTWHEEL_LATENESS_COUNTS + 3) * 8 + 2 * 8);
     assert!(offset_of!(hostwheel_stats_t, clock) == (25 + HOSTWHEEL_LATENESS_COUNTS + 3) * 8);
 };

@@ -281,7 +281,7 @@ impl Engine {
             if self.room(s) == Room::Full {
                 return self.wait(s, index, record, Queue::Room);
             }
-            let Some(id) = self.provide(s, index, EventKind::Recovered) else {
+            let Some(id) = self.provide(s, index, None) else {
                 return self.wait(s, index, record, Queue::Room);
             };
             self.end_suspicion(s, record);
@@ -303,7 +303,7 @@ impl Engine {
         if self.room(s) == Room::Full {
             return self.wait(s, index, record, Queue::Room);
         }
-        let Some(id) = self.provide(s, index, EventKind::Suspect) else {
+        let Some(id) = self.provide(s, index, Some(EventKind::Suspect)) else {
             return self.wait(s, index, record, Queue::Room);
         };
         let suspect = word.with_state(State::Suspect);

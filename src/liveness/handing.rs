@@ -2,6 +2,7 @@
 
 use super::engine::{Engine, Room};
 use super::outstanding::{Entry, Next, Phase, backoff};
+use super::queue::EventQueue;
 use super::{Shared, lock};
 use crate::canary::{Canary, planted};
 use crate::event::{Event, EventKind, HostId, Reason, Verdict};
@@ -17,23 +18,19 @@ use crate::wheel::Queue;
 const PATIENCE: Tick = 10;
 
 impl Engine {
-    /// Has the memory for an event of a host, for what is noted of it until it was answered included. Returns a copy of the
-    /// host's id. `None` if the system refuses it: then events find no [`room`](Self::room) for a while.
-    pub(super) fn provide(&mut self, s: &Shared, index: u32, kind: EventKind) -> Option<HostId> {
-        let leave = kind == EventKind::Leave;
-        let id = s.slab.host_id(index).filter(|_| match &s.queue {
-            // Each leave of the batch may have to be tried again.
-            None => {
-                let batch = self.batch.len() + 1;
-                self.batch.try_reserve(1).is_ok() && (!leave || lock(&s.outstanding).reserve(batch))
-            }
-            Some(queue) => {
-                queue.reserve()
-                    && (!leave || lock(&s.outstanding).reserve(1))
-                    && (kind != EventKind::Suspect || s.reserve_untold())
-            }
+    /// Has the memory for an event of a host and, if it begins to wait for an answer to it, for what is noted of it meanwhile.
+    /// Returns a copy of the host's id. `None` if the system refuses it: then events find no [`room`](Self::room) for a while.
+    pub(super) fn provide(&mut self, s: &Shared, index: u32, begins: Option<EventKind>) -> Option<HostId> {
+        let id = s.slab.host_id(index).filter(|_| {
+            let event = s.queue.as_ref().map_or_else(|| self.batch.try_reserve(1).is_ok(), EventQueue::reserve);
+            let noted = match begins {
+                // Of each leave in the batch a callback may say that it is to be tried again.
+                Some(EventKind::Leave) => lock(&s.outstanding).reserve(self.batch.len() + 1),
+                Some(EventKind::Suspect) if s.queue.is_some() => s.reserve_untold(),
+                _ => true,
+            };
+            event && noted && !is_refused()
         });
-        let id = id.filter(|_| !is_refused());
         if id.is_none() {
             self.short_until = self.observer.tick() + PATIENCE;
             s.thread.memory_refusals.add(1);
@@ -61,7 +58,7 @@ impl Engine {
         if self.room(s) == Room::Full {
             return self.wait(s, index, record, Queue::Room);
         }
-        let Some(id) = self.provide(s, index, EventKind::Leave) else {
+        let Some(id) = self.provide(s, index, Some(EventKind::Leave)) else {
             return self.wait(s, index, record, Queue::Room);
         };
         let taken = word.with_state(State::Taken);
@@ -143,8 +140,8 @@ impl Engine {
         let handle = Handle::new(index, record.generation());
         let now = self.observer.tick();
         let may_go = self.room(s) != Room::Full;
-        // One look under the lock decides: an answer that was accepted is never passed over.
-        let next = lock(&s.outstanding).next(handle, now, may_go, s.queue.is_some(), now + s.settle_timeout);
+        // An answer that was accepted is never passed over: `begin` looks again.
+        let next = lock(&s.outstanding).next(handle, now, may_go, now + s.settle_timeout);
         match next {
             // In the batch that is about to be delivered, and not answered yet.
             Next::InBatch => {}
@@ -152,15 +149,15 @@ impl Engine {
             Next::NoRoom => return self.wait(s, index, record, Queue::Room),
             Next::Answered(entry, verdict) => self.act_on(s, index, record, entry, verdict),
             Next::Again(entry) => {
-                let Some(id) = self.provide(s, index, EventKind::Leave) else {
-                    // The attempt has not begun. There was memory for the entry before.
-                    let entry = Entry { attempt: entry.attempt - 1, phase: Phase::Retry(now), ..entry };
-                    lock(&s.outstanding).set(handle, entry);
+                let Some(id) = self.provide(s, index, None) else {
                     return self.wait(s, index, record, Queue::Room);
                 };
+                if !lock(&s.outstanding).begin(handle, s.queue.is_some()) {
+                    return false;
+                }
                 s.thread.retries.add(1);
                 let event = self.event(s, record, word, EventKind::Leave, (index, id));
-                let event = Event { attempt: entry.attempt, reason: entry.reason, held: entry.held, ..event };
+                let event = Event { attempt: entry.next_attempt(), reason: entry.reason, held: entry.held, ..event };
                 self.hand_out(s, index, record, event);
             }
         }
@@ -186,7 +183,7 @@ impl Engine {
         let handle = Handle::new(index, record.generation());
         match verdict {
             Verdict::Done => {
-                if s.queue.is_some() {
+                if s.queue.is_some() || entry.attempt > 1 {
                     lock(&s.outstanding).remove(handle);
                 }
                 s.thread.outstanding.sub(1);

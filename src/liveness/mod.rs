@@ -410,7 +410,10 @@ impl Shared {
     /// Moves the guard events that wait to the end of `into`, at most `limit` of them.
     pub(crate) fn drain_guards(&self, into: &mut Vec<GuardEvent>, limit: usize) -> usize {
         let before = into.len();
-        into.extend(std::iter::from_fn(|| self.guards.pop()).take(limit));
+        let waiting = limit.min(self.guards.len());
+        if into.try_reserve(waiting).is_ok() {
+            into.extend(std::iter::from_fn(|| self.guards.pop()).take(waiting));
+        }
         into.len() - before
     }
 

@@ -21,9 +21,18 @@ pub(super) struct Entry {
     pub(super) phase: Phase,
 }
 
+impl Entry {
+    /// The number of the attempt after this one.
+    pub(super) fn next_attempt(&self) -> u32 {
+        self.attempt.saturating_add(1)
+    }
+}
+
 /// What an outstanding leave waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// A callback, which is about to be called.
+    InBatch,
     /// The consumer to drain it. There is one copy of a leave in the queue, however long it stays there.
     Queued,
     /// The consumer's answer, until the tick.
@@ -37,7 +46,7 @@ pub(super) enum Phase {
 /// What the observer has to do about a leave.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Next {
-    /// Not in the table: a callback has yet to answer it.
+    /// A callback has yet to answer it. Its first attempt is not in the table.
     InBatch,
     /// Nothing before the tick.
     Wait(Tick),
@@ -45,7 +54,7 @@ pub(super) enum Next {
     NoRoom,
     /// Act on the answer.
     Answered(Entry, Verdict),
-    /// Hand it out again, as the entry says.
+    /// Another attempt is due; the entry is that of the last one.
     Again(Entry),
 }
 
@@ -68,24 +77,27 @@ impl Outstanding {
         self.entries.try_reserve(more).is_ok()
     }
 
-    /// What is to be done at `now`, to look again at `later` if nothing. Another attempt begins here: one to be drained
-    /// stays in the table, one that a callback is going to answer leaves it.
-    pub(super) fn next(&mut self, handle: Handle, now: Tick, room: bool, drained: bool, later: Tick) -> Next {
-        let Some(entry) = self.entries.get_mut(&handle) else { return Next::InBatch };
+    /// What is to be done at `now`, to look again at `later` if nothing.
+    pub(super) fn next(&self, handle: Handle, now: Tick, room: bool, later: Tick) -> Next {
+        let Some(entry) = self.entries.get(&handle) else { return Next::InBatch };
         match entry.phase {
-            Phase::Queued => return Next::Wait(later),
-            Phase::Answered(verdict) => return Next::Answered(*entry, verdict),
-            Phase::Out(due) | Phase::Retry(due) if due > now => return Next::Wait(due),
-            Phase::Out(_) | Phase::Retry(_) if !room => return Next::NoRoom,
-            Phase::Out(_) | Phase::Retry(_) => entry.attempt = entry.attempt.saturating_add(1),
+            Phase::InBatch => Next::InBatch,
+            Phase::Queued => Next::Wait(later),
+            Phase::Answered(verdict) => Next::Answered(*entry, verdict),
+            Phase::Out(due) | Phase::Retry(due) if due > now => Next::Wait(due),
+            Phase::Out(_) | Phase::Retry(_) if !room => Next::NoRoom,
+            Phase::Out(_) | Phase::Retry(_) => Next::Again(*entry),
         }
-        let again = *entry;
-        if drained {
-            entry.phase = Phase::Queued;
-        } else {
-            self.remove(handle);
-        }
-        Next::Again(again)
+    }
+
+    /// Another attempt begins, after [`next`](Self::next) said so. False if the attempt before was answered meanwhile.
+    pub(super) fn begin(&mut self, handle: Handle, drained: bool) -> bool {
+        let entry =
+            self.entries.get_mut(&handle).filter(|entry| matches!(entry.phase, Phase::Out(_) | Phase::Retry(_)));
+        let Some(entry) = entry else { return false };
+        entry.attempt = entry.next_attempt();
+        entry.phase = if drained { Phase::Queued } else { Phase::InBatch };
+        true
     }
 
     /// The consumer has drained an attempt, and has until the tick to answer it.
@@ -113,7 +125,7 @@ impl Outstanding {
         let keep = self.kept.max(1024);
         if self.entries.capacity() / 8 > self.entries.len().max(keep) {
             let mut smaller = HashMap::new();
-            if smaller.try_reserve(keep.max(self.entries.len() * 2)).is_ok() {
+            if smaller.try_reserve(self.entries.len() + keep).is_ok() {
                 smaller.extend(self.entries.drain());
                 self.entries = smaller;
             }
@@ -158,21 +170,25 @@ mod tests {
     fn an_attempt_begins_when_it_is_due_and_there_is_room() {
         let handle = Handle::new(1, 1);
         let mut table = Outstanding::new(0);
-        assert!(matches!(table.next(handle, 9, true, true, 70), Next::InBatch));
+        assert!(matches!(table.next(handle, 9, true, 70), Next::InBatch));
         table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, held: 0, phase: Phase::Retry(10) });
-        assert!(matches!(table.next(handle, 9, true, true, 70), Next::Wait(10)));
-        assert!(matches!(table.next(handle, 10, false, true, 70), Next::NoRoom));
-        assert!(matches!(table.next(handle, 10, true, true, 70), Next::Again(Entry { attempt: 2, .. })));
-        assert!(matches!(table.next(handle, 900, true, true, 960), Next::Wait(960)), "in the queue it does not age");
+        assert!(matches!(table.next(handle, 9, true, 70), Next::Wait(10)));
+        assert!(matches!(table.next(handle, 10, false, 70), Next::NoRoom));
+        assert!(matches!(table.next(handle, 10, true, 70), Next::Again(Entry { attempt: 1, .. })));
+        assert!(table.begin(handle, true));
+        assert!(matches!(table.next(handle, 900, true, 960), Next::Wait(960)), "in the queue it does not age");
         assert_eq!(table.settle(handle, 2, Verdict::Done), Err(SettleError::Attempt), "nobody has drained it yet");
+        assert!(!table.begin(handle, true), "it has begun");
         table.drained(handle, 1000);
-        assert!(matches!(table.next(handle, 999, true, true, 1060), Next::Wait(1000)));
+        assert!(matches!(table.next(handle, 999, true, 1060), Next::Wait(1000)));
         assert_eq!(table.settle(handle, 2, Verdict::Done), Ok(()));
         // Late, and answered all the same: it is not handed out again.
-        assert!(matches!(table.next(handle, 1001, true, true, 1060), Next::Answered(_, Verdict::Done)));
+        assert!(!table.begin(handle, true));
+        assert!(matches!(table.next(handle, 1001, true, 1060), Next::Answered(_, Verdict::Done)));
         table.set(handle, Entry { attempt: 1, reason: Reason::Ttl, held: 0, phase: Phase::Retry(10) });
-        assert!(matches!(table.next(handle, 10, true, false, 70), Next::Again(Entry { attempt: 2, .. })));
-        assert!(matches!(table.next(handle, 10, true, false, 70), Next::InBatch));
+        assert!(matches!(table.next(handle, 10, true, 70), Next::Again(Entry { attempt: 1, .. })));
+        assert!(table.begin(handle, false));
+        assert!(matches!(table.next(handle, 10, true, 70), Next::InBatch));
     }
 
     #[test]

@@ -29,7 +29,11 @@ impl EventQueue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.count.load(Ordering::Relaxed) == 0
+        self.len() == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed) as usize
     }
 
     /// Makes sure that there is memory for another event; false if the system refuses it. For the thread that pushes.
@@ -50,7 +54,7 @@ impl EventQueue {
 
     /// Moves the oldest events to the end of `into`, at most `limit`, and fewer if there is no memory for them. Returns how many.
     pub(crate) fn take(&self, into: &mut Vec<Event>, limit: usize) -> usize {
-        let mut taken = limit.min(self.count.load(Ordering::Relaxed) as usize);
+        let mut taken = limit.min(self.len());
         if into.try_reserve(taken).is_err() {
             taken = taken.min(into.capacity() - into.len());
         }

@@ -154,6 +154,11 @@ var families = []family{
 		values: count(func(s *hostwheel.Stats) uint64 { return s.Rescues }),
 	},
 	{
+		name: "memory_refusals_total", kind: counter,
+		help:   "How often the system refused memory for an event. Rising: the process is short of memory, and leaves are late for it.",
+		values: count(func(s *hostwheel.Stats) uint64 { return s.MemoryRefusals }),
+	},
+	{
 		name: "leave_lateness_max_seconds", kind: gauge,
 		help:   "The latest leave so far, waits for a guard left out.",
 		values: seconds(func(s *hostwheel.Stats) time.Duration { return s.LatenessMax }),

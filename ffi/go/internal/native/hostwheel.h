@@ -422,6 +422,8 @@ typedef struct hostwheel_stats_t {
   uint32_t clock;
   // 0.
   uint32_t reserved0;
+  // How often the system refused memory for an event; the host was kept as it was, and tried again 10 ms later at the earliest.
+  uint64_t memory_refusals;
 } hostwheel_stats_t;
 
 #ifdef __cplusplus
@@ -563,7 +565,7 @@ int32_t hostwheel_event_fd(struct hostwheel_t *wheel,
 // Calls from several threads take turns; the next one ends the life of the ids of suspect and recovered events, whoever makes
 // it.
 //
-// Errors: NULL_ARG, MODE, CLOSED (and all was drained), FORKED, PANIC.
+// Errors: NULL_ARG, MODE, CLOSED (and all was drained), NO_MEMORY (the events still wait), FORKED, PANIC.
 int32_t hostwheel_drain(struct hostwheel_t *wheel,
                         struct hostwheel_event_t *events,
                         size_t capacity,
@@ -635,6 +637,6 @@ HOSTWHEEL_ASSERT_LAYOUT(sizeof(hostwheel_announced_t) == 40, hostwheel_layout_an
 HOSTWHEEL_ASSERT_LAYOUT(sizeof(hostwheel_event_t) == 152, hostwheel_layout_event);
 HOSTWHEEL_ASSERT_LAYOUT(offsetof(hostwheel_event_t, verdict) == 104, hostwheel_layout_event_verdict);
 HOSTWHEEL_ASSERT_LAYOUT(sizeof(hostwheel_host_t) == 104, hostwheel_layout_host);
-HOSTWHEEL_ASSERT_LAYOUT(sizeof(hostwheel_stats_t) == 368, hostwheel_layout_stats);
+HOSTWHEEL_ASSERT_LAYOUT(sizeof(hostwheel_stats_t) == 376, hostwheel_layout_stats);
 #undef HOSTWHEEL_ASSERT_LAYOUT
 #endif  /* HOSTWHEEL_LAYOUT_CHECKED */

@@ -182,6 +182,7 @@ func (w *Wheel) Stats() (Stats, Code) {
 		LatenessSumNS:  uint64(out.lateness_sum_ns),
 		LatenessMaxNS:  uint64(out.lateness_max_ns),
 		Records:        uint64(out.records),
+		MemoryRefusals: uint64(out.memory_refusals),
 		Clock:          uint32(out.clock),
 	}
 	for i := range s.Lateness {

@@ -72,7 +72,7 @@ type Event struct {
 type Stats struct {
 	Live, Suspect, Registered, Left, LeavesTTL, LeavesHostTTL, LeavesBackstop, Suspects, Recoveries, Retries uint64
 	Rescues, Sweeps, Superseded, Clamps, Outstanding, Waiting, SilenceNS, Silences, BrakeNS, AwayNS, NowNS   uint64
-	MarginNS, Visits, WakeUps, LatenessSumNS, LatenessMaxNS, Records                                         uint64
+	MarginNS, Visits, WakeUps, LatenessSumNS, LatenessMaxNS, Records, MemoryRefusals                         uint64
 
 	Lateness [C.HOSTWHEEL_LATENESS_COUNTS]uint64
 	Clock    uint32
