@@ -23,6 +23,8 @@ mod models;
 mod table;
 #[cfg(all(test, not(loom)))]
 mod tests;
+#[cfg(all(test, not(any(loom, shuttle, miri))))]
+mod torture;
 #[cfg(any(all(test, not(loom)), fuzzing))]
 pub(crate) mod world;
 

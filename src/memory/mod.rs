@@ -112,7 +112,7 @@ mod tests {
             assert!(words_of.iter().all(|word| word.load(Ordering::Relaxed) == 0));
         }
         for words in [usize::MAX, usize::MAX / 8, isize::MAX as usize / 8] {
-            assert!(zeroed(words).is_err(), "{words}");
+            assert!(words < usize::MAX / 8 && cfg!(miri) || zeroed(words).is_err(), "{words}");
         }
     }
 
@@ -124,6 +124,8 @@ mod tests {
         drop(own);
         assert_eq!(std::rc::Rc::strong_count(&value), 1);
         ask([1, 1 << 20]).expect("there is memory");
-        assert!(ask([1, isize::MAX as usize]).is_err() && ask([usize::MAX]).is_err());
+        assert!(ask([usize::MAX]).is_err());
+        // Miri refuses no memory: it ends.
+        assert!(cfg!(miri) || ask([1, isize::MAX as usize]).is_err());
     }
 }
