@@ -125,6 +125,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "arithmetic, and long")]
     fn ids_that_hardly_differ_have_hashes_that_do_in_every_part() {
         let key = Universal::random();
         let ids = ids();
@@ -139,6 +140,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "arithmetic, and long")]
     fn every_wheel_has_a_key_of_its_own_and_every_byte_counts() {
         let (a, b) = (Universal::random(), Universal::random());
         assert_ne!(a.hash(b"host"), b.hash(b"host"));

@@ -91,7 +91,7 @@ fn a_bucket_that_no_growth_can_help_refuses_and_goes_on() {
 
 #[test]
 fn a_table_grows_with_its_hosts_and_keeps_them() {
-    let hosts = 20_000u32;
+    let hosts = if cfg!(miri) { 3200u32 } else { 20_000 };
     let world =
         World { table: Table::new(hosts as usize).unwrap(), slab: Slab::new(hosts as usize, 7, u32::MAX).unwrap() };
     let (first_level, _) = world.table.levels();
@@ -116,7 +116,7 @@ fn a_table_grows_with_its_hosts_and_keeps_them() {
 fn hosts_that_flap_do_not_make_it_grow() {
     let world = World { table: Table::new(1000).unwrap(), slab: Slab::new(1000, 7, u32::MAX).unwrap() };
     let before = world.table.levels();
-    for round in 0..20_000u32 {
+    for round in 0..if cfg!(miri) { 100u32 } else { 20_000 } {
         // The same id, and one that never comes again.
         for id in [b"same".as_slice(), &round.to_le_bytes()] {
             let handle = world.enter(id, None).unwrap();
@@ -160,6 +160,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 3 } else { 256 }, ..ProptestConfig::default() })]
+
     #[test]
     fn it_is_a_map(acts in prop::collection::vec((act(), 0u16..4, 0u16..9), 0..400)) {
         // The ids of one bucket, and of the three into which that is split by two growths.
@@ -201,7 +203,8 @@ proptest! {
 /// none is found under another's record.
 #[test]
 fn many_threads_find_what_is_there_while_it_grows() {
-    const STAY: u32 = 2000;
+    const STAY: u32 = if cfg!(miri) { 20 } else { 2000 };
+    const ROUNDS: u32 = if cfg!(miri) { 100 } else { 12_000 };
     let world = Arc::new(World { table: Table::new(60_000).unwrap(), slab: Slab::new(60_000, 7, u32::MAX).unwrap() });
     let handles: Arc<Vec<Handle>> =
         Arc::new((0..STAY).map(|host| world.enter(&host.to_le_bytes(), None).unwrap()).collect());
@@ -225,7 +228,7 @@ fn many_threads_find_what_is_there_while_it_grows() {
         .map(|thread| {
             let (world, sender) = (world.clone(), sender.clone());
             thread::spawn(move || {
-                for round in 0..12_000u32 {
+                for round in 0..ROUNDS {
                     // Some that all threads fight for, some of the thread's own.
                     let id = if round % 3 == 0 {
                         u64::from(round % 97) << 32
@@ -245,7 +248,7 @@ fn many_threads_find_what_is_there_while_it_grows() {
     let freed = gone.into_iter().map(|handle| world.free(handle)).count();
     over.store(true, Ordering::Relaxed);
     registrants.into_iter().chain(readers).for_each(|thread| thread.join().expect("no thread panics"));
-    assert!(freed > 10_000, "{freed}");
+    assert!(freed > ROUNDS as usize * 5 / 6, "{freed}");
     world.check_invariants();
-    assert!(world.table.levels().0 > 9, "it has grown");
+    assert!(cfg!(miri) || world.table.levels().0 > 9, "it has grown");
 }

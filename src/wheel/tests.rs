@@ -28,7 +28,7 @@ impl Places for Records {
 
 /// Memory for more hints than any test has.
 fn supply() -> Arc<Supply> {
-    const RECORDS: usize = 100_000;
+    const RECORDS: usize = if cfg!(miri) { 1000 } else { 100_000 };
     let supply = Supply::new(RECORDS).expect("there is address space");
     supply.back(0, RECORDS).expect("there is memory");
     supply
@@ -244,6 +244,7 @@ fn a_record_in_no_list_keeps_its_position_field() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn memory_is_bounded_by_the_peak_however_often_hints_move() {
     let (mut wheel, records) = (new_wheel(START), Records::new(2000));
     let mut peak = 0;

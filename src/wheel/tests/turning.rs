@@ -8,6 +8,7 @@ fn slot_len(wheel: &Wheel, level: usize, when: Tick) -> usize {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn a_fleet_does_not_drain_as_a_whole_when_a_boundary_is_crossed() {
     // Placed by the highest differing bit, everything due after the boundary would share one slot and drain there.
     for (boundary, spread) in [(START + (1 << 16), 20_000), (START + (1 << 24), 600_000), (1 << 33, 600_000)] {
@@ -76,6 +77,7 @@ fn a_slot_begun_while_the_older_drain_lasts_waits_behind_it() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn a_big_slot_begins_a_quarter_early_and_its_last_quarter_returns_once() {
     let step = width(2) / 8192;
     let due = (0..8192).map(|nth| SLOT + nth * step + 1).collect::<Vec<_>>();
@@ -140,6 +142,7 @@ fn the_lowest_level_is_drained_first() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn upper_drains_and_level_0_take_turns() {
     // 20,000 hints come up in a slot of level 2, 5000 are due at the same tick in level 0.
     let mut fleet = Fleet::new(START, vec![SLOT + 60_000; 20_000]);
@@ -175,6 +178,7 @@ fn the_position_stops_for_an_owner_that_is_hopelessly_behind() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn a_jump_over_months_costs_what_its_hints_cost() {
     // Tick by tick this would take days.
     let mut fleet = Fleet::new(START, (0..100).map(|nth| START + (nth << 28) + nth * 77_777).collect());
@@ -188,6 +192,7 @@ fn a_jump_over_months_costs_what_its_hints_cost() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn a_hint_600_seconds_away_costs_at_most_4_visits() {
     // One host a look: three levels. Many hosts: a slot begun early may bring one more, for a quarter of them.
     for ahead in [600_000, 599_999, 655_360, 640_123] {
@@ -202,6 +207,7 @@ fn a_hint_600_seconds_away_costs_at_most_4_visits() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn a_healthy_fleet_costs_one_visit_an_interval() {
     // 300 s intervals, deadlines 600 s ahead; a visit moves the hint to the deadline of the latest announce.
     const HOSTS: u64 = 3000;
