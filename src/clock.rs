@@ -117,6 +117,11 @@ pub(crate) struct Clock {
     manual_ns: AtomicU64,
 }
 
+/// See [`Published::plain_until`]; `granule` is one in which an announcer was heard.
+fn plain_until(granule_log2: u32, horizon: Tick, granule: u64) -> Tick {
+    ((granule + 1) << granule_log2).min(horizon)
+}
+
 impl Clock {
     pub(crate) fn new(config: &Config) -> Clock {
         let scale = if config.clock == ClockKind::Counter { os::scale() } else { None };
@@ -139,7 +144,7 @@ impl Clock {
                 horizon: AtomicU64::new(horizon),
                 margin_ns: AtomicU64::new(margin_ns),
                 shift_ns: AtomicU64::new(shift_ns(margin_ns, base_ns, 0)),
-                plain_until: AtomicU64::new(((granule + 1) << granule_log2).min(horizon)),
+                plain_until: AtomicU64::new(plain_until(granule_log2, horizon, granule)),
                 closed: AtomicBool::new(false),
                 heard: StatU64::new(granule),
                 gap: StatU64::new(0),
@@ -254,7 +259,7 @@ impl Clock {
         // Relaxed: the exchange below checks it.
         let before = self.published.plain_until.load(Ordering::Relaxed);
         // Acquire: as in `stamp`.
-        let until = self.plain_until(self.published.horizon.load(Ordering::Acquire), granule);
+        let until = plain_until(self.granule_log2, self.published.horizon.load(Ordering::Acquire), granule);
         if self.counts && self.counter.is_due(stamp, until) && !self.has_fallen() {
             self.calibrate(granule);
         }
@@ -297,11 +302,6 @@ impl Clock {
         Some(Gap { start, length: gap >> START_BITS << self.granule_log2 })
     }
 
-    /// See [`Published::plain_until`]; `granule` is one in which an announcer was heard.
-    fn plain_until(&self, horizon: Tick, granule: u64) -> Tick {
-        ((granule + 1) << self.granule_log2).min(horizon)
-    }
-
     /// Lets stamps of this granule be made of the counter for the next while.
     #[cold]
     #[inline(never)]
@@ -312,7 +312,7 @@ impl Clock {
             let early_ns = planted(Canary::LateBound).then(shift_ns);
             point(Point::Bounded);
             // Acquire: as in `stamp`, and before the shift, so that a bound never goes with a shift from before its horizon.
-            let until = self.plain_until(self.published.horizon.load(Ordering::Acquire), granule);
+            let until = plain_until(self.granule_log2, self.published.horizon.load(Ordering::Acquire), granule);
             point(Point::Bounded);
             (until, early_ns.unwrap_or_else(shift_ns))
         };
@@ -402,9 +402,6 @@ impl Clock {
         } else if self.counter.is_suspect() || is_time && !os::counts() {
             self.asked_ns.store(now_ns, Ordering::Relaxed);
             self.fall_back();
-        } else {
-            // In a fleet that is quiet no announcer does it.
-            self.counter.expire(self.reading(self.source));
         }
     }
 

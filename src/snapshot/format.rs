@@ -91,6 +91,11 @@ impl<'a> Record<'a> {
         }
         let (id, rest) = rest.split_at_checked(id_len)?;
         *payload = rest;
+        // Format 1 ends before them.
+        let (older_ms, misses) = match fixed.get(24..) {
+            Some(more @ [_, ..]) => (u32::from_le_bytes(array(more, 0)), more[4]),
+            _ => (0, 0),
+        };
         Some(Record {
             id,
             // Flags that this version does not know are passed over.
@@ -98,8 +103,8 @@ impl<'a> Record<'a> {
             interval_ms: u32::from_le_bytes(array(fixed, 4)),
             age_ms: u64::from_le_bytes(array(fixed, 8)),
             user_data: u64::from_le_bytes(array(fixed, 16)),
-            older_ms: if version == 1 { 0 } else { u32::from_le_bytes(array(fixed, 24)) },
-            misses: if version == 1 { 0 } else { fixed[28] },
+            older_ms,
+            misses,
         })
     }
 }
