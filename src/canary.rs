@@ -104,6 +104,8 @@ pub(crate) enum Canary {
     UnfrozenSplit,
     /// Whoever helps to split a bucket does not look whether that was done meanwhile.
     LateHelper,
+    /// Whoever helps to split a bucket does not look whether a record that it asked had moved and gone meanwhile.
+    TrustedRecord,
     /// A slot that a split has emptied is claimed under a control word from before the split.
     EarlyClaim,
     /// An empty slot of a bucket looks as if it had never been used.

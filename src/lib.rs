@@ -65,6 +65,8 @@ mod expiry;
 #[cfg(all(test, loom))]
 mod exploring;
 mod guard;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod holding;
 #[cfg(not(loom))]
 mod host_wheel;
 mod index;

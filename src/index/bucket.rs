@@ -28,6 +28,7 @@
 use crate::canary::{Canary, planted};
 use crate::config::MOST_HOSTS;
 use crate::memory::Zeroed;
+use crate::pause::{Point, point};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Entries of a bucket. Models and schedules have few, so that buckets fill.
@@ -59,7 +60,7 @@ impl Control {
     const UNBORN: Control = Control(0);
 
     /// A new bucket whose first slots are valid.
-    fn born(level: u32, slots: usize) -> Control {
+    fn born(level: u32, slots: u32) -> Control {
         Control(u64::from(level + 1) << (FROZEN_BIT + 1) | ((1 << slots) - 1))
     }
 
@@ -169,7 +170,7 @@ fn occupied(level: u32, record: u32) -> u32 {
 }
 
 /// What a slot holds.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Content(u32);
 
 impl Content {
@@ -273,10 +274,12 @@ impl Bucket {
         let (last, claimed) = (MOVED + control.level(), occupied(control.level(), record));
         let slot = Bits(!control.valid() & (((1u64 << SLOTS) - 1) as u32)).find(|&slot| {
             let empty = self.slots[slot].load(Ordering::Relaxed);
+            point(Point::Vacant);
             // Acquire: pairs with the release in `give_back`: our tag comes after the one of the slot's last owner. (Of a slot
-            // that was moved, that tag came with the control word.)
+            // that was moved, that tag came with the control word.) Release: pairs with the acquire fences in `Table::split`: a
+            // helper that sees a claim from after the split sees that the split has ended.
             (empty <= last || planted(Canary::EarlyClaim) && empty <= RECORD)
-                && self.slots[slot].compare_exchange(empty, claimed, Ordering::Acquire, Ordering::Relaxed).is_ok()
+                && self.slots[slot].compare_exchange(empty, claimed, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         })?;
         self.set_tag(slot, tag);
         Some(Claim { bucket: self, slot })
@@ -288,6 +291,7 @@ impl Bucket {
         let mut tags = word.load(Ordering::Relaxed);
         loop {
             let with = tags & !(0xff << shift) | u64::from(tag) << shift;
+            point(Point::Tagging);
             // Relaxed: published by the control word.
             match word.compare_exchange_weak(tags, with, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return,
@@ -303,15 +307,15 @@ impl Bucket {
         self.slots[slot].store(empty, Ordering::Release);
     }
 
-    /// Empties a slot of a frozen bucket, whose content the split to `level` moves; or helps with it. The new bucket is born.
+    /// Empties a slot of a frozen bucket, whose content the split to `level` moves; or helps with it. The new bucket is filled.
     pub(super) fn vacate(&self, slot: usize, content: Content, level: u32) {
-        // Release: pairs with the acquire fence in `Table::split`: a helper that sees the slot moved sees the new bucket born.
+        // Release: pairs with the acquire fence in `Table::split`: a helper that sees the slot moved sees the new bucket filled.
         // Failed: another helper was faster.
         let _ = self.slots[slot].compare_exchange(content.0, MOVED + level, Ordering::Release, Ordering::Relaxed);
     }
 
-    /// Fills a bucket that nobody has filled yet, with records and their tags; or helps with it. All who do that must do it alike.
-    pub(super) fn bear(&self, level: u32, entries: &[(u32, u8)]) {
+    /// Fills a bucket that is not born, with records and their tags; or helps with it. All who do that must do it alike.
+    pub(super) fn fill(&self, level: u32, entries: &[(u32, u8)]) {
         for (slot, &(record, _)) in entries.iter().enumerate() {
             // Relaxed, like the tags: whoever loses has seen the value, and publishes it with the control word.
             let _ = self.slots[slot].compare_exchange(
@@ -325,7 +329,11 @@ impl Bucket {
             let tags = entries.iter().rev().fold(0, |tags, &(_, tag)| tags << 8 | u64::from(tag));
             let _ = word.compare_exchange(0, tags, Ordering::Relaxed, Ordering::Relaxed);
         }
-        self.swap(Control::UNBORN, Control::born(level, entries.len()));
+    }
+
+    /// Declares a bucket born in which so many slots were filled; or helps with it.
+    pub(super) fn bear(&self, level: u32, filled: u32) {
+        self.swap(Control::UNBORN, Control::born(level, filled));
     }
 
     /// Whether each slot of a bucket that nobody uses is either valid or empty; for tests.

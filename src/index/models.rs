@@ -274,6 +274,22 @@ fn loom_canary_a_late_helper_does_not_look_whether_it_is() {
     must_fail(Canary::LateHelper, Some(3), late_helper_of_another_host);
 }
 
+/// A host that moves goes while its bucket is split, and its record is entered for one that stays, into the slot that was emptied.
+#[test]
+fn loom_a_late_helper_does_not_move_what_took_the_place_of_another() {
+    explore(deep(3), || {
+        let world = World::new(2, 1);
+        let goes = world.enter(0, 1, None).expect("it is the first");
+        world.grow();
+        let other = world.clone();
+        let splitter = thread::spawn(move || other.get(0));
+        world.free(goes);
+        let came = world.enter(world.reserve(), 2, None).expect("there is room");
+        assert_eq!(splitter.join().expect("the splitter returns"), None);
+        world.assert_holds(&[(2, came)]);
+    });
+}
+
 #[test]
 fn loom_canary_an_empty_slot_looks_new() {
     must_fail(Canary::VirginAgain, Some(3), late_helper);

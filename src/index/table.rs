@@ -6,10 +6,14 @@
 //!
 //! ```text
 //!  1 freeze the bucket: its control word says so, and no CAS of who knew it before succeeds
-//!  2 fill the new bucket with what moves, slot by slot; declare it born        (all helpers do the same, the first counts)
+//!  2 fill the new bucket with what moves, slot by slot                         (all helpers do the same, the first counts)
 //!  3 empty the slots of what moves                                             (likewise)
-//!  4 unfreeze the bucket at the next level, without what has moved             (the first counts)
+//!  4 declare the new bucket born                                               (the first counts)
+//!  5 unfreeze the bucket at the next level, without what has moved             (likewise)
 //! ```
+//!
+//! From step 4 on what has moved may go, and its record be another host's, while the bucket is still frozen. A helper that comes
+//! then finds the slot empty, and asks the record nothing.
 //!
 //! No operation works with a bucket that has not got to the table's level, so there is one place for each id at each moment.
 //!
@@ -104,6 +108,7 @@ impl<H> Table<H> {
     fn settled(&self, names: &impl Names, hash: u64) -> (&Bucket, Control, u32) {
         loop {
             let level = self.level();
+            point(Point::Levelled);
             let number = number(hash, level);
             let bucket = self.bucket(number);
             let control = bucket.control();
@@ -123,7 +128,7 @@ impl<H> Table<H> {
             return;
         }
         if level == FIRST_LEVEL {
-            bucket.bear(level, &[]);
+            bucket.bear(level, 0);
             return;
         }
         let parent = number & ((1 << (level - 1)) - 1);
@@ -134,6 +139,7 @@ impl<H> Table<H> {
     /// Splits a bucket so that it comes to `level`, from the one below it; or helps with that.
     fn split(&self, names: &impl Names, number: usize, level: u32) {
         let bucket = self.bucket(number);
+        point(Point::Settling);
         let frozen = loop {
             let control = bucket.control();
             if control.has_come_to(level) {
@@ -142,18 +148,20 @@ impl<H> Table<H> {
             if control.is_frozen() || planted(Canary::UnfrozenSplit) {
                 break control;
             }
+            point(Point::Freezing);
             if bucket.swap(control, control.frozen()) {
                 break control.frozen();
             }
         };
         point(Point::Frozen);
         let contents: [Content; SLOTS] = std::array::from_fn(|slot| bucket.content(slot));
+        point(Point::Asking);
         let mut entries = [(0, 0); SLOTS];
-        let (mut moved, mut count, mut born) = (0, 0, false);
+        let (mut moved, mut count, mut filled) = (0, 0, false);
         for slot in frozen.slots() {
             let Some(record) = contents[slot].record() else {
-                // Emptied by another helper, which has seen the new bucket born.
-                born = true;
+                // Emptied by another helper, which has filled the new bucket.
+                filled = true;
                 moved |= 1 << slot;
                 continue;
             };
@@ -164,22 +172,34 @@ impl<H> Table<H> {
                 count += 1;
             }
         }
-        // While the bucket is frozen nothing of it goes. If it is not any more, others have done all this, and what was read may
-        // be of other times. Acquire: who has read such, or a slot that was given back, sees it. A helper that has read a slot
-        // emptied by another one sees the new bucket born.
+        point(Point::Copied);
+        // While the bucket is frozen nothing goes that stays in it, and what moves goes no sooner than its slot is empty here. So
+        // what was read of a record counts if the slot is still as it was. If the bucket is not frozen any more, others have
+        // done all this. Acquire: who has read what came later, or a slot that was given back, sees both. A helper that has read a
+        // slot emptied by another one sees the new bucket filled.
         fence(Ordering::Acquire);
+        if !planted(Canary::TrustedRecord) {
+            for slot in frozen.slots().filter(|&slot| bucket.content(slot) != contents[slot]) {
+                filled = true;
+                moved |= 1 << slot;
+            }
+            // As above, for a slot that was emptied since.
+            fence(Ordering::Acquire);
+        }
         if !bucket.is_still(frozen) && !planted(Canary::LateHelper) {
             return;
         }
         point(Point::Splitting);
-        if !born {
-            self.bucket(number | 1 << (level - 1)).bear(level, &entries[..count]);
+        let new = self.bucket(number | 1 << (level - 1));
+        if !filled {
+            new.fill(level, &entries[..count]);
         }
-        point(Point::Born);
         for slot in Bits::of(moved) {
             bucket.vacate(slot, contents[slot], level);
             point(Point::Vacated);
         }
+        new.bear(level, moved.count_ones());
+        point(Point::Born);
         bucket.swap(frozen, frozen.split(level, moved));
         point(Point::Split);
     }
@@ -192,6 +212,7 @@ impl<H> Table<H> {
         }
         // Whoever else does the same at the same time does no harm.
         self.buckets.back(1 << level, 2 << level).map_err(|_| Refusal::NoRoom)?;
+        point(Point::Growing);
         // Release: see `level`.
         let _ = self.level.compare_exchange(level, level + 1, Ordering::Release, Ordering::Relaxed);
         Ok(())
@@ -213,6 +234,7 @@ impl<H> Table<H> {
     fn among(bucket: &Bucket, candidates: u32, names: &impl Names, key: &Key<'_>) -> Option<Found> {
         for slot in Bits::of(candidates) {
             let record = bucket.record(slot);
+            point(Point::Matched);
             if let Some(generation) = names.generation_of(record, key) {
                 return Some(Found { slot, record, generation });
             }
@@ -226,6 +248,7 @@ impl<H> Table<H> {
         loop {
             let (bucket, control, level) = self.settled(names, key.identity.hash());
             let found = Self::search(bucket, control, names, key);
+            point(Point::Searched);
             // Acquire: who has read something of a record's next incarnation sees that its entry has gone.
             fence(Ordering::Acquire);
             if bucket.is_still(control) || planted(Canary::TrustedEntry) {
@@ -254,6 +277,7 @@ impl<H> Table<H> {
                     (generation != 0).then(|| Handle::new(record, generation))
                 });
             }
+            point(Point::Searched);
             // Acquire: see `look`.
             fence(Ordering::Acquire);
             if bucket.is_still(control) {
@@ -333,13 +357,16 @@ impl<H: HashId> Index for Table<H> {
     #[inline(always)]
     fn get(&self, names: &impl Names, key: &Key<'_>) -> Option<Handle> {
         let level = self.level();
+        point(Point::Levelled);
         let bucket = self.bucket(number(key.identity.hash(), level));
         let control = bucket.control();
         if control.is_settled_at(level)
             && let Some(slot) = bucket.first_candidate(control, key.identity.tag())
         {
             let record = bucket.record(slot);
+            point(Point::Matched);
             if let Some(generation) = names.generation_of(record, key) {
+                point(Point::Searched);
                 // Acquire: see `look`.
                 fence(Ordering::Acquire);
                 if bucket.is_still(control) || planted(Canary::TrustedEntry) {
@@ -393,6 +420,7 @@ impl<H: HashId> Index for Table<H> {
             point(Point::Searching);
             // The record is not free yet. An entry that names it belongs to this incarnation.
             let Some(slot) = control.slots().find(|&slot| bucket.record(slot) == handle.index()) else {
+                point(Point::Searched);
                 // A split may have moved the entry and given its slot back after the control word was read.
                 // Acquire: pairs with the release in `give_back`. A search that read a slot given back sees a newer word.
                 fence(Ordering::Acquire);
