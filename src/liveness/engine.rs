@@ -250,6 +250,7 @@ impl Engine {
         let record = s.slab.record(index);
         loop {
             let word = record.word();
+            point(Point::Visiting);
             let settled = match word.state() {
                 // A mark of an earlier incarnation, seen late.
                 State::Free | State::Reserved => true,
@@ -307,6 +308,7 @@ impl Engine {
             return self.wait(s, index, record, Queue::Room);
         };
         let suspect = word.with_state(State::Suspect);
+        point(Point::Due);
         if !record.swap_word(word, suspect) {
             return false;
         }

@@ -62,6 +62,7 @@ impl Engine {
             return self.wait(s, index, record, Queue::Room);
         };
         let taken = word.with_state(State::Taken);
+        point(Point::Due);
         if !claim(record, word, taken) {
             return false;
         }

@@ -1,6 +1,9 @@
 //! Real threads, one of them held back at each step of each operation, while the others still finish: what "lock-free"
 //! promises. Afterwards the books must balance: every incarnation ended in one goodbye or one leave.
 
+#[cfg(not(shuttle))]
+mod looks;
+
 use std::collections::HashSet;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};

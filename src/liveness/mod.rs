@@ -360,6 +360,7 @@ impl Shared {
         let record = self.slab.of(handle).ok_or(State::Free)?;
         loop {
             let word = record.word();
+            point(Point::Judging);
             if record.generation() != handle.generation() {
                 return Err(State::Free);
             }
@@ -456,6 +457,7 @@ impl Shared {
 
     /// The queue has room: hosts may have waited for it.
     fn made_room(&self) {
+        point(Point::Drained);
         // SeqCst: pairs with the fence in `Engine::may_sleep`: the observer sees the room before it sleeps, or we see that
         // it starves.
         fence(Ordering::SeqCst);

@@ -93,6 +93,7 @@ impl Shared {
             if taken >= self.max_hosts && !force {
                 return Err(AnnounceError::Full);
             }
+            point(Point::Placing);
             match self.places.compare_exchange_weak(taken, taken + 1, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(Place(self)),
                 Err(now) => taken = now,
@@ -171,6 +172,7 @@ impl Reservation<'_> {
         self.completed = true;
         let shared = self.shared;
         let word = self.record.word();
+        point(Point::Judging);
         let reserved = word.state() == State::Reserved && self.record.generation() == self.handle.generation();
         let now = shared.clock.stamp();
         let new = shared.heard(word, now, call);

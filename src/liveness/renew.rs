@@ -100,6 +100,7 @@ impl Shared {
         // the generation was checked for (ground rule 2 of the record room), and a clock read before the word could
         // overwrite a newer announce with an older time.
         let word = record.word_seq();
+        point(Point::Judging);
         if record.generation() != handle.generation() {
             return false;
         }
@@ -126,6 +127,7 @@ impl Shared {
         let Some(record) = self.slab.of(handle) else { return Touch::Gone };
         loop {
             let word = record.word_seq();
+            point(Point::Judging);
             if record.generation() != handle.generation() {
                 return Touch::Gone;
             }

@@ -110,10 +110,13 @@ impl Shared {
     fn predecessor(&self, handle: Handle) -> Option<Handle> {
         let record = self.slab.of(handle)?;
         let word = record.word();
+        point(Point::Judging);
         if word.state() != State::Reserved || record.generation() != handle.generation() {
             return None;
         }
+        point(Point::Preceding);
         let old = record.replaces();
+        point(Point::Preceded);
         // Acquire: what was read of a later incarnation comes with that one's generation.
         fence(Ordering::Acquire);
         old.filter(|_| record.generation() == handle.generation() && record.word() == word)

@@ -3,6 +3,7 @@
 use super::Shared;
 use super::engine::{Engine, Room};
 use crate::backstop::OVERDUE;
+use crate::pause::{Point, point};
 use crate::record::{Handle, LINGERED, NONE, RESCUED, Record, State};
 use crate::tick::Tick;
 
@@ -27,6 +28,7 @@ impl Engine {
                 if !self.wheel.unlist(&s.slab, index) {
                     record.set_place(0, 0);
                 }
+                point(Point::Lost);
                 self.visit(s, index);
             }
         }

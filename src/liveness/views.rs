@@ -6,6 +6,7 @@ use super::Shared;
 use crate::error::{LONGEST_ID, LookupError};
 use crate::event::Event;
 use crate::index::Index;
+use crate::pause::{Point, point};
 use crate::record::{Cadence, Handle, IdBuffer, NONE, State, Word};
 use crate::stats::{self, Hold, HostState, HostStatus, HostView, Stats};
 use crate::sync::{Ordering, fence};
@@ -23,6 +24,7 @@ impl Shared {
     pub(super) fn is_alive(&self, handle: Handle) -> bool {
         self.slab.of(handle).is_some_and(|record| {
             let word = record.word();
+            point(Point::Judging);
             word.is_alive() && record.generation() == handle.generation()
         })
     }
@@ -83,10 +85,12 @@ impl Shared {
     fn read(&self, handle: Handle) -> Option<(Word, u64, Tick, Option<Tick>)> {
         let record = self.slab.of(handle)?;
         let word = record.word();
+        point(Point::Viewing);
         let (user_data, armed, held) = (record.user_data(), record.armed(), record.held_since());
         // The generation of a later incarnation comes with that incarnation's user data (acquire), so if it is still
         // ours after reading these, so were they.
         let held = (held != 0 && word.is_alive()).then_some(held);
+        point(Point::Viewed);
         (record.generation() == handle.generation()).then_some((word, user_data, armed, held))
     }
 
@@ -108,7 +112,9 @@ impl Shared {
     pub(crate) fn each(&self, mut f: impl FnMut(HostView<'_>) -> std::ops::ControlFlow<()>) {
         let mut buffer: IdBuffer = [0; LONGEST_ID];
         self.index.walk(&self.slab, &mut |handle| {
+            point(Point::Naming);
             let id = self.slab.id(handle.index(), &mut buffer);
+            point(Point::Named);
             // Acquire: if the id, or part of it, is a later incarnation's, so is the generation that is read now.
             fence(Ordering::Acquire);
             let Some((handle, word, user_data)) = self.shown(handle, id) else { return true };
@@ -125,7 +131,7 @@ impl Shared {
         living(self.current(entered)).or_else(|| {
             // It may have been replaced since; if its generation is still the same, so was the id that was read.
             self.slab.of(entered).filter(|record| record.generation() == entered.generation())?;
-            std::iter::from_fn(|| self.find(id).ok()).find_map(living)
+            std::iter::from_fn(|| self.find(id).ok()).inspect(|_| point(Point::LookedUp)).find_map(living)
         })
     }
 

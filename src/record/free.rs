@@ -61,6 +61,7 @@ impl FreeList {
             let link = if planted(Canary::QuietLink) { Ordering::Relaxed } else { Ordering::Release };
             links.link(index).store(head as u32, link);
             let pushed = head & !(TAG - 1) | u64::from(index + 1);
+            point(Point::Pushing);
             // Release: pairs with the acquire in `pop`.
             match self.0.compare_exchange_weak(head, pushed, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,

@@ -13,6 +13,7 @@ use std::io;
 use super::free::{FreeList, Links};
 use crate::error::LONGEST_ID;
 use crate::memory::{Space, Zeroed, boxed};
+use crate::pause::{Point, point};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// An id's length and what is left of its hash beside that: almost always enough to tell two ids apart.
@@ -226,6 +227,7 @@ impl Ids {
             // A link has no number for a block beyond these.
             let next = fresh.checked_add(1)?;
             self.make_piece(piece_of(fresh).0)?;
+            point(Point::Extending);
             // Relaxed: the counter hands out each index once, which any read-modify-write does.
             match self.fresh.compare_exchange_weak(fresh, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(fresh),
@@ -245,6 +247,7 @@ impl Ids {
         let space: Space<Block> = Space::reserve(blocks).ok()?;
         space.back(0, blocks).ok()?;
         let made = Box::into_raw(boxed(space)?).cast();
+        point(Point::Piecing);
         if slot.compare_exchange(std::ptr::null_mut(), made, Ordering::Release, Ordering::Relaxed).is_err() {
             // SAFETY: made above, and nobody has seen it: another thread was faster.
             unsafe { drop_piece(made) };

@@ -247,6 +247,7 @@ impl Slab {
                 return Err(ReserveError::Full);
             }
             self.ensure_backed(fresh)?;
+            point(Point::Extending);
             // Relaxed: the counter hands out each index once, which any read-modify-write does; that there is memory was
             // published by itself.
             match self.fresh.compare_exchange_weak(fresh, fresh + 1, Ordering::Relaxed, Ordering::Relaxed) {
