@@ -8,11 +8,11 @@ known are listed in EXCEPTIONS, with it. Usage: .ci/orderings.py [--only TEXT] (
 import argparse
 import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
+
+sys.dont_write_bytecode = True
+from mutants import Tree
 
 FILES = [
     "src/record/line.rs",
@@ -57,7 +57,7 @@ EXCEPTIONS = {
         "publication of more records: in models all have memory from the start (there would be thousands of loom objects)",
     ("src/record/slab.rs", "self.backed.fetch_max(end as u32, Ordering::Release);", "Relaxed"):
         "the other side of the same publication",
-    ("src/index/bucket.rs", ".compare_exchange(empty, claimed, Ordering::Acquire, Ordering::Relaxed)", "Relaxed"):
+    ("src/index/bucket.rs", "&& self.slots[slot].compare_exchange(empty, claimed, Ordering::AcqRel, Ordering::Relaxed).is_ok()", "Release"):
         "orders the tag of the slot's last owner before that of the new one, both read-modify-writes, which loom runs in program order",
     ("src/index/table.rs", "self.level.load(Ordering::Acquire)", "Relaxed"):
         "publication of more buckets: in models all have memory from the start",
@@ -92,24 +92,13 @@ def sites(root):
                     yield name, number, line, mutated, weaker
 
 
-def run(command, root, env):
-    return subprocess.run(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", default="", help="only sites whose file:line or text contains this")
     parser.add_argument("--preemptions", default="2", help="LOOM_MAX_PREEMPTIONS of the models (default 2)")
     args = parser.parse_args()
-    top = os.getcwd()
-    scratch = tempfile.mkdtemp(prefix="hostwheel-orderings-")
-    tree = os.path.join(scratch, "tree")
-    # Copied with new times: with the old ones cargo would take the last run's last mutant for up to date.
-    ignored = shutil.ignore_patterns("target", ".git")
-    shutil.copytree(top, tree, ignore=ignored, copy_function=shutil.copyfile)
-    env = dict(os.environ, RUSTFLAGS="--cfg loom", LOOM_MAX_PREEMPTIONS=args.preemptions,
-               CARGO_TARGET_DIR=os.environ.get("HOSTWHEEL_ORDERINGS_TARGET", os.path.join(top, "target", "loom")))
-    test = ["cargo", "test", "--release", "--lib", "loom_"]
+    models = {"LOOM_MAX_PREEMPTIONS": args.preemptions}
+    test = ["test", "--release", "--lib", "loom_"]
     # The quick models first; the slowest one only if they notice nothing.
     slow = "loom_of_two_registrants_of_a_host_that_left"
     quick = ["--", "--skip", "canary", "--skip", slow, "--test-threads", "2"]
@@ -117,27 +106,23 @@ def main():
     stages_of_index = [test[:-1] + ["--"] + ["index::models", "models::memory"] + quick[1:]]
     began = time.time()
     noticed, excused, survived = 0, 0, []
-    try:
-        if any(run(stage, tree, env).returncode != 0 for stage in stages):
+    with Tree("orderings") as tree:
+        if any(tree.cargo("loom", stage, **models) for stage in stages):
             sys.exit("the models fail without any mutation")
-        for name, number, line, mutated, weaker in list(sites(tree)):
+        for name, number, line, mutated, weaker in list(sites(tree.root)):
             where = f"{name}:{number + 1}"
             if args.only not in where + " " + line:
                 continue
-            path = os.path.join(tree, name)
-            original = open(path).read()
-            lines = original.split("\n")
-            lines[number] = mutated
-            open(path, "w").write("\n".join(lines))
-            try:
-                # A mutant that does not compile would fail as well, and show nothing.
-                built = run(test + ["--no-run"], tree, env)
-                if built.returncode != 0:
-                    sys.exit(f"{where}: the mutant does not build\n{built.stdout}")
+
+            def change(original):
+                lines = original.split("\n")
+                lines[number] = mutated
+                return "\n".join(lines)
+
+            with tree.changed(name, change):
+                tree.build("loom", test, where, **models)
                 chosen = stages_of_index if name in OF_THE_INDEX else stages
-                failed = any(run(stage, tree, env).returncode != 0 for stage in chosen)
-            finally:
-                open(path, "w").write(original)
+                failed = any(tree.cargo("loom", stage, **models) for stage in chosen)
             reason = EXCEPTIONS.get((name, line.strip(), weaker))
             if failed:
                 noticed += 1
@@ -149,8 +134,6 @@ def main():
                 survived.append(where)
                 verdict = "SURVIVED"
             print(f"{where}: {line.strip()} -> {weaker}: {verdict}", flush=True)
-    finally:
-        shutil.rmtree(scratch)
     print(f"{noticed} noticed, {excused} excused, {len(survived)} survived, in {time.time() - began:.0f} s")
     sys.exit(1 if survived or noticed == 0 else 0)
 
