@@ -254,6 +254,32 @@ fn a_split_does_not_ask_a_record_that_has_moved_and_gone() {
     assert!(!a_record_is_used_again_in_a_split(Some(Canary::TrustedRecord)), "the canary was not noticed");
 }
 
+/// A registrant has searched a bucket and is held. Another host takes a slot, and a split that leaves it there is held when it has
+/// frozen the bucket. Others end the split, the host goes, and the registrant claims its slot for one that moves.
+fn a_late_claim_meets_a_late_helper(bug: Option<Canary>) -> bool {
+    let world = Arc::new(World::new(10_000));
+    let other = world.clone();
+    let registrant = Held::at(&[Point::Claiming, Point::Entering], move || other.enter(&id(2, true), None));
+    let goes = world.enter(&id(1, false), None).unwrap();
+    world.grow(10);
+    let other = world.clone();
+    let get = move || other.get(&id(0, false));
+    let helper = Held::at(&[Point::Frozen], move || bug.map_or_else(&get, |bug| with(bug, &get)));
+    assert_eq!(world.get(&id(1, false)), Some(goes));
+    world.free(goes);
+    registrant.step();
+    assert_eq!(helper.finish(), None);
+    let came = registrant.finish().expect("there is room");
+    assert_eq!(world.get(&id(2, true)), Some(came));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.check_invariants())).is_ok()
+}
+
+#[test]
+fn a_late_helper_does_not_move_a_late_claim() {
+    assert!(a_late_claim_meets_a_late_helper(None));
+    assert!(!a_late_claim_meets_a_late_helper(Some(Canary::LateHelper)), "the canary was not noticed");
+}
+
 /// A walk has read one entry of a bucket and is held, while a split moves the others.
 #[test]
 fn a_walk_misses_nobody_whom_a_split_moves() {

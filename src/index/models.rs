@@ -10,6 +10,7 @@ use super::table::{LOAD, Table};
 use super::{Index, Refusal};
 use crate::canary::Canary;
 use crate::exploring::{deep, explore, must_fail};
+use crate::pause::with_looks;
 use crate::record::{Handle, Slab};
 use crate::sync::Arc;
 
@@ -120,12 +121,12 @@ fn loom_one_takes_the_place_of_a_dead_one() {
     explore(deep(3), two_after_a_dead_one);
 }
 
-/// One looks up ids while the record of one is freed, and filled for the other: no id may get the other's handle.
-fn look_up_against_reuse() {
+/// One looks up an id, or two, while the record of the first is freed, and filled for the other: no id may get the other's handle.
+fn look_up_against_reuse(two: bool) {
     let world = World::new(1, 1);
     let first = world.enter(0, 0, None).expect("it is the first");
     let other = world.clone();
-    let reader = thread::spawn(move || (other.get(0), other.get(1)));
+    let reader = thread::spawn(move || (other.get(0), if two { other.get(1) } else { None }));
     world.free(first);
     let second = world.enter(world.reserve(), 1, None).expect("there is room");
     assert_eq!(second.index(), first.index(), "the record is used again");
@@ -137,12 +138,12 @@ fn look_up_against_reuse() {
 
 #[test]
 fn loom_a_look_up_finds_what_the_id_has() {
-    explore(deep(4), look_up_against_reuse);
+    explore(deep(4), || look_up_against_reuse(true));
 }
 
 #[test]
 fn loom_canary_a_look_up_does_not_look_at_the_entry_again() {
-    must_fail(Canary::TrustedEntry, Some(3), look_up_against_reuse);
+    must_fail(Canary::TrustedEntry, Some(3), || look_up_against_reuse(true));
 }
 
 /// One looks up a host that is there, while another one comes and one goes.
@@ -269,11 +270,6 @@ fn loom_a_late_helper_moves_no_other_host() {
     explore(deep(4), late_helper_of_another_host);
 }
 
-#[test]
-fn loom_canary_a_late_helper_does_not_look_whether_it_is() {
-    must_fail(Canary::LateHelper, Some(3), late_helper_of_another_host);
-}
-
 /// A host that moves goes while its bucket is split, and its record is entered for one that stays, into the slot that was emptied.
 #[test]
 fn loom_a_late_helper_does_not_move_what_took_the_place_of_another() {
@@ -314,4 +310,25 @@ fn loom_a_walk_shows_each_host_once() {
         }
         assert!(seen.len() == 2 || seen.len() == 3 && seen.contains(&came));
     });
+}
+
+/// Whoever looks is interrupted between each look and what it does about it.
+#[test]
+fn loom_every_look_of_an_entry_may_be_interrupted() {
+    with_looks(|| explore(deep(3), two_of_one_id));
+}
+
+#[test]
+fn loom_every_look_up_may_be_interrupted() {
+    with_looks(|| explore(deep(3), || look_up_against_reuse(false)));
+}
+
+#[test]
+fn loom_every_look_of_a_split_may_be_interrupted() {
+    with_looks(|| explore(deep(3), growth_against_removal));
+}
+
+#[test]
+fn loom_every_look_of_a_replacement_may_be_interrupted() {
+    with_looks(|| explore(deep(3), growth_against_replacement));
 }

@@ -66,6 +66,47 @@ impl Found {
     }
 }
 
+/// What a split moves to the new bucket.
+struct Moves {
+    contents: [Content; SLOTS],
+    /// The slots of what moves.
+    slots: u32,
+    /// The records that move, and their tags.
+    entries: [(u32, u8); SLOTS],
+    count: usize,
+    /// The new bucket was filled: `entries` are not all.
+    filled: bool,
+}
+
+impl Moves {
+    /// Reads what the split of a frozen bucket to `level` moves.
+    fn read(bucket: &Bucket, frozen: Control, names: &impl Names, level: u32) -> Moves {
+        let contents = std::array::from_fn(|slot| bucket.content(slot));
+        point(Point::Asking);
+        let mut moves = Moves { contents, slots: 0, entries: [(0, 0); SLOTS], count: 0, filled: false };
+        for slot in frozen.slots() {
+            let Some(record) = contents[slot].record() else {
+                // Emptied by another helper, which has filled the new bucket.
+                moves.filled = true;
+                moves.slots |= 1 << slot;
+                continue;
+            };
+            let identity = names.identity(record);
+            if identity.hash() >> (level - 1) & 1 == 1 {
+                moves.slots |= 1 << slot;
+                moves.entries[moves.count] = (record, identity.tag());
+                moves.count += 1;
+            }
+        }
+        moves
+    }
+
+    /// Whether the slots are as they were, after a fence.
+    fn are_still(&self, bucket: &Bucket, frozen: Control) -> bool {
+        frozen.slots().all(|slot| bucket.content(slot) == self.contents[slot])
+    }
+}
+
 impl Table {
     /// For so many hosts. Fails when there is no address space for as many buckets as they may need.
     pub(crate) fn new(max_hosts: usize) -> io::Result<Table> {
@@ -154,53 +195,33 @@ impl<H> Table<H> {
             }
         };
         point(Point::Frozen);
-        let contents: [Content; SLOTS] = std::array::from_fn(|slot| bucket.content(slot));
-        point(Point::Asking);
-        let mut entries = [(0, 0); SLOTS];
-        let (mut moved, mut count, mut filled) = (0, 0, false);
-        for slot in frozen.slots() {
-            let Some(record) = contents[slot].record() else {
-                // Emptied by another helper, which has filled the new bucket.
-                filled = true;
-                moved |= 1 << slot;
-                continue;
-            };
-            let identity = names.identity(record);
-            if identity.hash() >> (level - 1) & 1 == 1 {
-                moved |= 1 << slot;
-                entries[count] = (record, identity.tag());
-                count += 1;
-            }
-        }
-        point(Point::Copied);
-        // While the bucket is frozen nothing goes that stays in it, and what moves goes no sooner than its slot is empty here. So
-        // what was read of a record counts if the slot is still as it was. If the bucket is not frozen any more, others have
-        // done all this. Acquire: who has read what came later, or a slot that was given back, sees both. A helper that has read a
-        // slot emptied by another one sees the new bucket filled.
-        fence(Ordering::Acquire);
-        if !planted(Canary::TrustedRecord) {
-            for slot in frozen.slots().filter(|&slot| bucket.content(slot) != contents[slot]) {
-                filled = true;
-                moved |= 1 << slot;
-            }
-            // As above, for a slot that was emptied since.
+        let moves = loop {
+            let moves = Moves::read(bucket, frozen, names, level);
+            point(Point::Copied);
+            // While the bucket is frozen nothing goes that stays in it, and what moves goes no sooner than its slot is empty here. So
+            // what was read of a record counts if its slot is still as it was. If the bucket is not frozen any more, others have
+            // done all this. Acquire: who has read what came later, or a slot that was given back, sees both. A helper that has
+            // read a slot emptied by another one sees the new bucket filled.
             fence(Ordering::Acquire);
-        }
-        if !bucket.is_still(frozen) && !planted(Canary::LateHelper) {
-            return;
-        }
+            if !bucket.is_still(frozen) && !planted(Canary::LateHelper) {
+                return;
+            }
+            if moves.are_still(bucket, frozen) || planted(Canary::TrustedRecord) {
+                break moves;
+            }
+        };
         point(Point::Splitting);
         let new = self.bucket(number | 1 << (level - 1));
-        if !filled {
-            new.fill(level, &entries[..count]);
+        if !moves.filled {
+            new.fill(level, &moves.entries[..moves.count]);
         }
-        for slot in Bits::of(moved) {
-            bucket.vacate(slot, contents[slot], level);
+        for slot in Bits::of(moves.slots) {
+            bucket.vacate(slot, moves.contents[slot], level);
             point(Point::Vacated);
         }
-        new.bear(level, moved.count_ones());
+        new.bear(level, moves.slots.count_ones());
         point(Point::Born);
-        bucket.swap(frozen, frozen.split(level, moved));
+        bucket.swap(frozen, frozen.split(level, moves.slots));
         point(Point::Split);
     }
 

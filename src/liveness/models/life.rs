@@ -4,6 +4,7 @@ use super::*;
 use crate::error::{LeaveError, RenewError};
 use crate::index::Index;
 use crate::liveness::Outcome;
+use crate::pause::with_looks;
 use crate::record::State;
 use loom::thread;
 
@@ -145,6 +146,16 @@ fn an_old_handle_against_reuse() {
 #[test]
 fn loom_an_old_handle_never_reaches_the_next_host_of_its_record() {
     explore(Some(3), an_old_handle_against_reuse);
+}
+
+#[test]
+fn loom_every_look_of_an_old_handle_may_be_interrupted() {
+    with_looks(|| explore(Some(2), an_old_handle_against_reuse));
+}
+
+#[test]
+fn loom_every_look_of_an_inspection_may_be_interrupted() {
+    with_looks(|| explore(Some(2), an_inspection_against_reuse));
 }
 
 #[test]

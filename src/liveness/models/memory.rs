@@ -1,7 +1,8 @@
 //! The free list, and the publication of what a record holds.
 
 use super::*;
-use crate::record::{Identity, Key, Slab, State};
+use crate::pause::with_looks;
+use crate::record::{Identity, Key, ReserveError, Slab, State};
 use crate::sync::{Ordering, fence};
 use loom::thread;
 
@@ -39,6 +40,62 @@ fn loom_the_free_list_gives_each_record_to_one() {
 #[test]
 fn loom_canary_the_free_list_has_no_tag() {
     must_fail(Canary::UntaggedHead, None, free_list_pops_against_push);
+}
+
+/// One pops while another pushes.
+#[test]
+fn loom_what_is_pushed_while_another_pops_is_on_the_list_once() {
+    with_looks(|| {
+        explore(None, || {
+            let slab = Arc::new(Slab::new(2, 1, u32::MAX).expect("models have memory"));
+            let [a, b] = [(); 2].map(|()| slab.reserve().expect("two records"));
+            slab.release(b);
+            let other = slab.clone();
+            let popper = thread::spawn(move || other.reserve().ok());
+            slab.release(a);
+            let mut owned: Vec<u32> = popper.join().expect("the popper returns").into_iter().collect();
+            owned.extend(std::iter::from_fn(|| slab.reserve().ok()));
+            owned.sort_unstable();
+            assert_eq!(owned, [a, b], "each record has one owner");
+        });
+    });
+}
+
+/// One record is left that was never used, and two want it.
+#[test]
+fn loom_the_last_record_goes_to_one() {
+    with_looks(|| {
+        explore(None, || {
+            let slab = Arc::new(Slab::new(2, 1, u32::MAX).expect("models have memory"));
+            assert_eq!(slab.reserve(), Ok(0));
+            let other = slab.clone();
+            let registrant = thread::spawn(move || other.reserve());
+            let mut got = [slab.reserve(), registrant.join().expect("the registrant returns")];
+            got.sort_by_key(Result::is_err);
+            assert_eq!(got, [Ok(1), Err(ReserveError::Full)]);
+        });
+    });
+}
+
+/// Two fill records with the first long ids that there are.
+#[test]
+fn loom_long_ids_of_two_take_nothing_from_each_other() {
+    with_looks(|| {
+        explore(Some(3), || {
+            let slab = Arc::new(Slab::new(2, 1, u32::MAX).expect("models have memory"));
+            let indices = [(); 2].map(|()| slab.reserve().expect("two records"));
+            let ids = [b"aaaaaaaabbbbbbbb", b"xxxxxxxxyyyyyyyy"];
+            let other = slab.clone();
+            let registrant = thread::spawn(move || {
+                other.fill(indices[0], &key(ids[0]), 0).expect("models have memory");
+            });
+            slab.fill(indices[1], &key(ids[1]), 0).expect("models have memory");
+            registrant.join().expect("the registrant returns");
+            for (index, id) in indices.into_iter().zip(ids) {
+                assert_eq!(&*slab.host_id(index), id);
+            }
+        });
+    });
 }
 
 /// The thread frees a record, and a registrant fills it again.

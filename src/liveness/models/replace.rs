@@ -4,6 +4,7 @@ use super::*;
 use crate::error::{LeaveError, RenewError};
 use crate::event::EventKind;
 use crate::liveness::Outcome;
+use crate::pause::with_looks;
 use loom::thread;
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -38,6 +39,11 @@ fn replacement_against_look_up() {
 #[test]
 fn loom_an_id_that_is_replaced_is_known_once() {
     explore(Some(3), replacement_against_look_up);
+}
+
+#[test]
+fn loom_every_look_of_an_id_that_is_replaced_may_be_interrupted() {
+    with_looks(|| explore(Some(2), replacement_against_look_up));
 }
 
 #[test]

@@ -11,8 +11,9 @@ use crate::sync::scheduled_thread::{self as thread, JoinHandle};
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// All steps of all that producers do.
-const STEPS: [Point; 20] = [
+const STEPS: [Point; 34] = [
     Point::Reading,
+    Point::Judging,
     Point::LookedUp,
     Point::WordRead,
     Point::Stamped,
@@ -21,12 +22,25 @@ const STEPS: [Point; 20] = [
     Point::LeafMarked,
     Point::MiddleMarked,
     Point::Marked,
+    Point::Placing,
     Point::Reserving,
+    Point::Extending,
     Point::Popping,
     Point::Filled,
+    Point::Levelled,
+    Point::Matched,
     Point::Comparing,
+    Point::Searched,
+    Point::Claiming,
+    Point::Vacant,
+    Point::Tagging,
     Point::Entering,
+    Point::Growing,
+    Point::Settling,
+    Point::Freezing,
     Point::Frozen,
+    Point::Asking,
+    Point::Copied,
     Point::Splitting,
     Point::Born,
     Point::Entered,

@@ -6,7 +6,6 @@
 //! memory: uniformly, or by priorities of which a few change (PCT, depth 3 to 5). A judge keeps the books ([`books`]).
 //!
 //! Threads are coroutines on one thread of the system, so all is sequentially consistent: orderings are loom's business.
-//! The index is not instrumented: each of its operations is one step, and as none of them is ever interrupted, none waits.
 //! Under `cfg(shuttle)` bitmap words have eight bits, a chunk is 64 records, and steps visit one record of a kind.
 //!
 //! Seeds are fixed, so every run is the same; `HOSTWHEEL_SHUTTLE=100` multiplies the executions. A failure prints its
