@@ -46,7 +46,7 @@ class Tree:
         """Runs cargo with `--cfg`, or without one; returns what it said if it failed."""
         target = os.environ.get(f"HOSTWHEEL_{self.name.upper()}_TARGET", os.path.join(self.top, "target"))
         # Backtraces of expected panics would take longer than the models.
-        env = dict(os.environ, RUST_BACKTRACE="0", CARGO_TARGET_DIR=os.path.join(target, cfg) if cfg else target, **more)
+        env = dict(os.environ, RUST_BACKTRACE="0", CARGO_TARGET_DIR=os.path.join(target, cfg), **more)
         if cfg:
             env["RUSTFLAGS"] = f"--cfg {cfg}"
         try:

@@ -295,6 +295,20 @@ fn a_walk_misses_nobody_whom_a_split_moves() {
     assert_eq!(seen, all);
 }
 
+/// A registrant has searched a bucket for an id, which another one enters.
+#[test]
+fn an_id_that_was_not_there_a_moment_ago_is_entered_once() {
+    for points in [&[Point::Searched][..], &[Point::Claiming], &[Point::Vacant], &[Point::Entering]] {
+        let world = Arc::new(World::new(10_000));
+        world.enter(&id(0, false), None).unwrap();
+        let other = world.clone();
+        let registrant = Held::at(points, move || other.enter(&id(1, false), None));
+        let first = world.enter(&id(1, false), None).unwrap();
+        assert_eq!(registrant.finish(), Err(Refusal::Known(first)), "at {points:?}");
+        world.check_invariants();
+    }
+}
+
 /// Two register in one bucket at once: the first of them is held at a point.
 fn two_register_at(points: &'static [Point]) {
     let world = Arc::new(World::new(10_000));
