@@ -138,7 +138,7 @@ LOOKS = [
      "match Ok::<u32, u32>(self.fresh.swap(fresh + 1, Ordering::Relaxed)) {", ("loom", "loom_the_last_record")),
     (LINE, "a record is made free whatever it has become",
      "let _ = self.word.compare_exchange(0, free.bits(), Ordering::Relaxed, Ordering::Relaxed);",
-     "self.word.store(free.bits(), Ordering::Relaxed);", ("shuttle", "shuttle_the_slab_grows")),
+     "self.word.store(free.bits(), Ordering::Relaxed);", SCHEDULES),
     (IDS, "a block that was never used is taken whoever else takes one",
      "match self.fresh.compare_exchange_weak(fresh, next, Ordering::Relaxed, Ordering::Relaxed) {",
      "match Ok::<u32, u32>(self.fresh.swap(next, Ordering::Relaxed)) {", ("loom", "loom_long_ids")),
