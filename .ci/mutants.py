@@ -44,7 +44,8 @@ class Tree:
 
     def cargo(self, cfg, arguments, **more):
         """Runs cargo with `--cfg`, or without one; returns what it said if it failed."""
-        target = os.environ.get(f"HOSTWHEEL_{self.name.upper()}_TARGET", os.path.join(self.top, "target"))
+        # Its own: cargo gives the tests of all copies one name, and other tests must not run a mutant.
+        target = os.environ.get(f"HOSTWHEEL_{self.name.upper()}_TARGET", os.path.join(self.top, "target", self.name))
         # Backtraces of expected panics would take longer than the models.
         env = dict(os.environ, RUST_BACKTRACE="0", CARGO_TARGET_DIR=os.path.join(target, cfg), **more)
         if cfg:
