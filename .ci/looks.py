@@ -17,9 +17,10 @@ from mutants import Tree
 
 TABLE, BUCKET = "src/index/table.rs", "src/index/bucket.rs"
 FREE, SLAB, IDS, DIRTY, LINE = (f"src/record/{name}.rs" for name in ["free", "slab", "ids", "dirty", "line"])
-SHARED, RENEW, REGISTRATION, REPLACE, ENGINE, VIEWS, SWEEP, HANDING = (
+SHARED, RENEW, REGISTRATION, REPLACE, ENGINE, VIEWS, SWEEP, HANDING, OUTSTANDING = (
     f"src/liveness/{name}.rs"
-    for name in ["mod", "renew", "registration", "replace", "engine", "views", "sweep", "handing"])
+    for name in ["mod", "renew", "registration", "replace", "engine", "views", "sweep", "handing",
+                 "outstanding"])
 
 # Tests: the cfg that they need, and a part of their names.
 HELD = ("", "held::")
@@ -329,6 +330,9 @@ LOOKS = [
      "            return false;\n"
      "        }",
      "record.store_word(taken);", HELD),
+    (OUTSTANDING, "the observer hands a leave out again though it was answered meanwhile",
+     ".filter(|entry| matches!(entry.phase, Phase::Out(_) | Phase::Retry(_)));",
+     ".filter(|_| true);", HELD),
     (HANDING, "a host is taken though its suspect event was not drained",
      "s.is_untold(Handle::new(index, record.generation()), true) && !planted(Canary::Untold) {",
      "false {", ("shuttle", "shuttle_a_small_queue")),

@@ -106,6 +106,8 @@ pub(crate) enum Point {
     Visiting,
     /// Observer: a host is due, the CAS that makes it suspect or takes it is next.
     Due,
+    /// Observer: another attempt of a leave is due, and has not begun.
+    Retrying,
     /// Observer: `armed` is stored, the second look comes.
     Armed,
     /// Observer: the word says Taken, the index entry is still there.

@@ -153,6 +153,7 @@ impl Engine {
                 let Some(id) = self.provide(s, index, None) else {
                     return self.wait(s, index, record, Queue::Room);
                 };
+                point(Point::Retrying);
                 if !lock(&s.outstanding).begin(handle, s.queue.is_some()) {
                     return false;
                 }

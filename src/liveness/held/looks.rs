@@ -1,7 +1,8 @@
 //! A thread is held between a look and what it does about it, or looks again, and what it saw is so no longer.
 
-use super::{World, advance, announce};
+use super::{World, advance, announce, drain};
 use crate::error::{AnnounceError, LeaveError, LookupError, RenewError};
+use crate::event::{EventKind, Verdict};
 use crate::holding::Held;
 use crate::liveness::{Engine, Interval, Outcome, Shared};
 use crate::pause::Point::{self, *};
@@ -279,7 +280,7 @@ fn a_host_that_is_heard_when_it_is_due_stays() {
             let heard = world.shared.renew(host, NOW).expect("the host is alive");
             assert_eq!(heard == Outcome::Recovered, state == State::Suspect);
             let (events, mut engine) = observer.finish();
-            assert!(events.iter().all(|event| event.kind() == crate::event::EventKind::Recovered), "{events:?}");
+            assert!(events.iter().all(|event| event.kind() == EventKind::Recovered), "{events:?}");
             let status = world.shared.inspect(host).expect("it was heard");
             assert_eq!(status.last_seen, Duration::from_secs(due), "at {point:?}");
             assert_eq!(world.shared.slab.record(host.index()).word().state(), State::Live);
@@ -301,4 +302,29 @@ fn a_goodbye_held_before_its_mark_is_not_taken_for_lost() {
     leaver.finish().expect("the host was known");
     world.said_goodbye.insert(host);
     world.balance(&mut engine);
+}
+
+/// The last moment to answer has passed, and the observer is about to hand the leave out again; the answer comes.
+#[test]
+fn an_answer_that_was_accepted_is_not_passed_over() {
+    let (world, mut engine) = World::drained();
+    (1..8).for_each(|id| _ = world.shared.leave(&[id]).expect("the host is known"));
+    for seconds in [20, 30] {
+        world.advance_drained(&mut engine, seconds);
+        drain(&world.shared);
+    }
+    let host = world.shared.slab.record(0);
+    assert_eq!(host.word().state(), State::Taken);
+    let shared = world.shared.clone();
+    let observer = Held::at(&[Retrying], move || {
+        advance(&shared, &mut engine, 100);
+        engine
+    });
+    let handle = Handle::new(0, host.generation());
+    world.shared.settle(handle, 1, Verdict::Done).expect("its first answer");
+    let mut engine = observer.finish();
+    world.advance_drained(&mut engine, 101);
+    assert!(drain(&world.shared).is_empty(), "it was answered");
+    let stats = world.shared.stats();
+    assert_eq!((stats.outstanding, stats.retries, stats.leaves_ttl), (0, 0, 1));
 }
