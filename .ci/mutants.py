@@ -3,9 +3,11 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
 # What a run of tests may take. A mutant that never comes to an end is noticed as well.
 LIMIT_S = 900
@@ -42,20 +44,42 @@ class Tree:
         finally:
             open(self.path(name), "w").write(original)
 
-    def cargo(self, cfg, arguments, **more):
-        """Runs cargo with `--cfg`, or without one; returns what it said if it failed."""
+    def env(self, cfg, more):
         # Its own: cargo gives the tests of all copies one name, and other tests must not run a mutant.
         target = os.environ.get(f"HOSTWHEEL_{self.name.upper()}_TARGET", os.path.join(self.top, "target", self.name))
         # Backtraces of expected panics would take longer than the models.
         env = dict(os.environ, RUST_BACKTRACE="0", CARGO_TARGET_DIR=os.path.join(target, cfg), **more)
         if cfg:
             env["RUSTFLAGS"] = f"--cfg {cfg}"
+        return env
+
+    def cargo(self, cfg, arguments, **more):
+        """Runs cargo with `--cfg`, or without one; returns what it said if it failed."""
         try:
-            done = subprocess.run(["cargo", *arguments], cwd=self.root, env=env, stdout=subprocess.PIPE,
+            done = subprocess.run(["cargo", *arguments], cwd=self.root, env=self.env(cfg, more), stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, text=True, timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
             return f"no end within {LIMIT_S} s"
         return done.stdout if done.returncode != 0 else None
+
+    def noticed(self, cfg, arguments, **more):
+        """How the first test fails that does, after which the others are not waited for; `None` if none does."""
+        running = subprocess.Popen(["cargo", *arguments], cwd=self.root, env=self.env(cfg, more), stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        ended = []
+
+        def end(how):
+            ended.append(how)
+            os.killpg(running.pid, signal.SIGKILL)
+
+        timer = threading.Timer(LIMIT_S, end, [f"no end within {LIMIT_S} s"])
+        timer.start()
+        for line in running.stdout:
+            if line.rstrip().endswith("... FAILED") and not ended:
+                end(line.split()[1])
+        timer.cancel()
+        failed = running.wait() != 0
+        return ended[0] if ended else "an end by itself" if failed else None
 
     def build(self, cfg, arguments, where, **more):
         """Builds the tests: a mutant that does not build would fail as well, and show nothing."""

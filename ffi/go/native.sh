@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 libraries=$(ffi/build-lib.sh)
 # A folder with the static library alone: what is linked from it needs nothing at run time.
-alone=${CARGO_TARGET_DIR:-target}/go
+alone=${CARGO_TARGET_DIR:-target}/go${CARGO_BUILD_TARGET:+-$CARGO_BUILD_TARGET}
 mkdir -p "$alone"
 made=$(mktemp "$alone/.made.XXXXXX")
 cp "$libraries/libhostwheel.a" "$made"

@@ -92,7 +92,7 @@ fn loom_long_ids_of_two_take_nothing_from_each_other() {
             slab.fill(indices[1], &key(ids[1]), 0).expect("models have memory");
             registrant.join().expect("the registrant returns");
             for (index, id) in indices.into_iter().zip(ids) {
-                assert_eq!(&*slab.host_id(index), id);
+                assert_eq!(&*slab.host_id(index).unwrap(), id);
             }
         });
     });
