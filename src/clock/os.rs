@@ -107,8 +107,9 @@ mod system {
     #[inline(always)]
     pub(in super::super) fn count() -> u64 {
         let count: u64;
-        // SAFETY: reads a register that the kernel lets every process read where its clock is this counter.
-        unsafe { std::arch::asm!("mrs {}, cntvct_el0", out(reg) count, options(nomem, nostack, preserves_flags)) };
+        // SAFETY: reads a register; `counts` has found that the process may. Not `nomem`: the compiler must not move it before the
+        // loads of a bound and a sum (`Counter::stamp`).
+        unsafe { std::arch::asm!("mrs {}, cntvct_el0", out(reg) count, options(nostack, preserves_flags)) };
         count << 8
     }
 
@@ -140,19 +141,52 @@ mod system {
         read.is_ok_and(|length| source[..length].trim_ascii() == name.as_bytes())
     }
 
-    /// Whether this process may read the counter.
-    #[cfg(target_arch = "x86_64")]
+    /// Whether this process may read the counter: where it must not, a reading ends it by `SIGSEGV`.
     fn may_count() -> bool {
-        let mut allowed: libc::c_int = 0;
-        // SAFETY: writes to `allowed` only.
-        let asked = unsafe { libc::prctl(libc::PR_GET_TSC, std::ptr::from_mut(&mut allowed)) };
-        asked == 0 && allowed == libc::PR_TSC_ENABLE
+        let mut mode: libc::c_int = 0;
+        // SAFETY: writes to `mode` only.
+        let asked = unsafe { libc::prctl(libc::PR_GET_TSC, std::ptr::from_mut(&mut mode)) };
+        may_count_by(if asked == 0 {
+            Ok(mode)
+        } else {
+            Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+        })
     }
 
-    /// Where the kernel's clock is the counter, every process may read it.
-    #[cfg(not(target_arch = "x86_64"))]
-    fn may_count() -> bool {
-        true
+    /// By the answer to `PR_GET_TSC`, a mode or an error's number. On aarch64 it is asked as on x86-64; before Linux 6.12 it was not
+    /// known there, and every process might read the counter.
+    fn may_count_by(answer: Result<libc::c_int, libc::c_int>) -> bool {
+        match answer {
+            Ok(mode) => mode == libc::PR_TSC_ENABLE,
+            Err(error) => cfg!(target_arch = "aarch64") && error == libc::EINVAL,
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_process_that_may_not_read_the_counter_does_not() {
+            assert!(may_count_by(Ok(libc::PR_TSC_ENABLE)));
+            assert!(!may_count_by(Ok(libc::PR_TSC_SIGSEGV)));
+            assert!(!may_count_by(Err(libc::EPERM)));
+            assert_eq!(
+                may_count_by(Err(libc::EINVAL)),
+                cfg!(target_arch = "aarch64"),
+                "a kernel that does not know the question"
+            );
+            // For a thread that is not the harness's: the mode is the thread's own.
+            let forbidden = std::thread::spawn(|| {
+                // SAFETY: changes this thread only.
+                let forbidden = unsafe { libc::prctl(libc::PR_SET_TSC, libc::PR_TSC_SIGSEGV) } == 0;
+                forbidden.then(counts)
+            });
+            match forbidden.join().unwrap() {
+                Some(counts) => assert!(!counts),
+                None => println!("left out: this system does not forbid a thread the counter"),
+            }
+        }
     }
 }
 
