@@ -107,7 +107,7 @@ impl Shared {
     }
 
     /// The incarnation that a Reserved record is about to replace.
-    fn predecessor(&self, handle: Handle) -> Option<Handle> {
+    pub(super) fn predecessor(&self, handle: Handle) -> Option<Handle> {
         let record = self.slab.of(handle)?;
         let word = record.word();
         point(Point::Judging);

@@ -209,10 +209,11 @@ impl Record {
         (self.list.load(Ordering::Relaxed), self.position.load(Ordering::Relaxed))
     }
 
-    /// Sets the place of the hint; see [`place`](Self::place).
+    /// Sets the place of the hint; see [`place`](Self::place). Release: a thread that takes the position for that of the host which
+    /// the record [`replaces`](Self::replaces) sees, after a fence, that the record is not Reserved any more.
     pub(crate) fn set_place(&self, list: u16, position: u32) {
         self.list.store(list, Ordering::Relaxed);
-        self.position.store(position, Ordering::Relaxed);
+        self.position.store(position, Ordering::Release);
     }
 
     /// Since when the host has been held back, 0 if it is not. Relaxed, like the four that follow: the thread's own, and a

@@ -214,3 +214,25 @@ fn loom_a_walk_reads_a_long_id_whole_or_finds_its_host_gone() {
 fn loom_canary_a_free_block_is_linked_without_a_release() {
     must_fail(Canary::QuietLink, None, long_id_against_free);
 }
+
+/// A record that is about to replace a host is asked which, and is used again for another replacement meanwhile: no answer is made of
+/// both.
+#[test]
+fn loom_what_a_record_replaces_is_one_host_or_none() {
+    explore(None, || {
+        let (world, _engine) = World::plain();
+        let [first, second] = [Handle::new(2, 7), Handle::new(3, 8)];
+        let slab = &world.shared.slab;
+        let index = slab.reserve().expect("there are records");
+        let record = slab.record(index);
+        record.set_replaces(Some(first));
+        let (shared, handle) = (world.shared.clone(), Handle::new(index, record.generation()));
+        let reader = thread::spawn(move || shared.predecessor(handle));
+        record.store_word(record.word().with_state(State::Left));
+        slab.release(index);
+        assert_eq!(slab.reserve(), Ok(index), "the record is used again");
+        record.set_replaces(Some(second));
+        let seen = reader.join().expect("the reader returns");
+        assert!(seen.is_none_or(|seen| seen == first), "{seen:?}");
+    });
+}
