@@ -60,7 +60,8 @@ pub(crate) use engine::Engine;
 use outstanding::Outstanding;
 pub(crate) use past::{Earlier, Past, SUSPICIOUS};
 use queue::EventQueue;
-use registration::{Registered, SPARE};
+use registration::Registered;
+pub(crate) use registration::SPARE;
 use renew::Call;
 pub use replace::Replaced;
 

@@ -19,7 +19,7 @@ const FLOOD: u64 = 8192;
 const PAUSES: usize = 250;
 
 /// Records beyond `max_hosts`: for hosts that said goodbye and were not freed yet. In models such a host keeps its place.
-pub(super) const SPARE: usize = if cfg!(loom) { 0 } else { FLOOD as usize };
+pub(crate) const SPARE: usize = if cfg!(loom) { 0 } else { FLOOD as usize };
 
 /// What became of an announce that took the long way.
 pub(super) struct Registered {

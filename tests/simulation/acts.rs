@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::model::{Gone, Model, NEVER, Phase};
 use super::rng::Rng;
+use crate::liveness::SPARE;
 use crate::{AnnounceError, Event, HostState, HostWheel, LeaveError, Outcome, RenewError};
 
 const LIFE: &str = "an announce returns what it did";
@@ -39,7 +40,10 @@ pub(super) fn announce(model: &mut Model, wheel: &HostWheel, host: u32, interval
             model.counts.announces -= 1;
             model.counts.full += 1;
             let (_, most) = model.in_use();
-            if model.exact && model.current[host as usize].is_some() || most < model.rules.max_hosts {
+            // Full, or of its records, of which some are spare, so many were used up.
+            let records = model.rules.max_hosts + SPARE;
+            let full = most >= model.rules.max_hosts || most + model.counts.retired as usize >= records;
+            if model.exact && model.current[host as usize].is_some() || !full {
                 model
                     .broken("a host is refused only by a full table", || format!("host {host}, {most} records in use"));
             }
