@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::model::{Gone, Model, NEVER, Phase};
 use super::rng::Rng;
 use crate::liveness::SPARE;
-use crate::{AnnounceError, Event, HostState, HostWheel, LeaveError, Outcome, RenewError};
+use crate::{AnnounceError, Announced, Event, HostState, HostWheel, LeaveError, Outcome, RenewError};
 
 const LIFE: &str = "an announce returns what it did";
 
@@ -28,7 +28,7 @@ pub(super) fn announce(model: &mut Model, wheel: &HostWheel, host: u32, interval
                 model.broken("intervals are clamped and told", || format!("{interval_ms} ms gave {said:?}"));
             }
             if said.outcome == Outcome::Registered {
-                registered(model, wheel, host, said.handle, kept_ms, age_ms);
+                registered(model, wheel, host, &said, kept_ms, age_ms);
             } else if model.current[host as usize].as_ref().is_some_and(|life| life.handle == said.handle) {
                 heard(model, host, Some(kept_ms), age_ms, said.outcome);
             } else {
@@ -57,15 +57,20 @@ pub(super) fn announce(model: &mut Model, wheel: &HostWheel, host: u32, interval
     }
 }
 
-fn registered(model: &mut Model, wheel: &HostWheel, host: u32, handle: crate::Handle, interval_ms: u64, age_ms: u64) {
+fn registered(model: &mut Model, wheel: &HostWheel, host: u32, said: &Announced, interval_ms: u64, age_ms: u64) {
     hand_to_limbo(model, host);
     let (least, _) = model.in_use();
     if least >= model.rules.max_hosts {
         model.broken("max_hosts holds", || format!("{least} records were in use"));
     }
     let stamp = model.time.stamp() - age_ms as i64;
-    match wheel.inspect(handle) {
-        Ok(status) => model.begins(host, handle, status.last_seen.as_millis() as i64, stamp, interval_ms),
+    match wheel.inspect(said.handle) {
+        Ok(status) => {
+            let last_ms = status.last_seen.as_millis() as i64;
+            // Where all records that are free were used later than that, the host counts from the end of their use.
+            let stamp = if said.age_cut && last_ms > stamp { last_ms } else { stamp };
+            model.begins(host, said.handle, last_ms, stamp, interval_ms);
+        }
         Err(error) => model.broken(LIFE, || format!("host {host} registered: {error}")),
     }
 }
