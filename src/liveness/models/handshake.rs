@@ -1,6 +1,7 @@
 //! Announcers against a thread that collects, places and sleeps.
 
 use super::*;
+use crate::clock::{set_model_counter_behind, set_model_time};
 use loom::thread;
 
 /// Two announcers shorten one record while the thread collects and falls asleep. The thread's alarm (host 1) lies between
@@ -80,6 +81,34 @@ fn a_renewed_host_is_hinted_upward_while_it_is_shortened() {
     announcer.join().expect("the announcer returns");
     run(&world.shared, &mut engine);
     assert!(world.armed(host) <= world.due(host), "the thread would look too late");
+}
+
+/// The same by the processor's counter, by which an announce takes its shortest way.
+fn a_renewed_host_is_hinted_upward_while_a_plain_announce_shortens_it() {
+    let pass = |ms: u64| set_model_time(1 + ms * TICK_NS);
+    set_model_counter_behind(0);
+    pass(0);
+    let (world, mut engine) = World::open(Config { clock: Clock::Counter, ..quiet() }, false);
+    let host = world.announce(0, 10);
+    run(&world.shared, &mut engine);
+    // Counter and clock agree twice.
+    for ms in [19_998, 19_999] {
+        pass(ms);
+        world.announce(0, 10);
+    }
+    pass(20_000);
+    assert!(world.shared.clock.plain_stamp().is_some(), "the counter makes the stamps");
+    let shared = world.shared.clone();
+    let announcer = thread::spawn(move || announce(&shared, 0, 1));
+    run(&world.shared, &mut engine);
+    announcer.join().expect("the announcer returns");
+    run(&world.shared, &mut engine);
+    assert!(world.armed(host) <= world.due(host), "the thread would look too late");
+}
+
+#[test]
+fn loom_a_hint_moved_upward_does_not_pass_a_deadline_that_a_plain_announce_moved() {
+    explore(Some(3), a_renewed_host_is_hinted_upward_while_a_plain_announce_shortens_it);
 }
 
 #[test]

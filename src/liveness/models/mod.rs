@@ -41,10 +41,13 @@ struct World {
 }
 
 impl World {
-    /// A wheel with the watchdog off, after its first look.
+    /// A wheel on the manual clock, after its first look.
     fn new(config: Config, drained: bool) -> (World, Engine) {
+        World::open(Config { clock: Clock::Manual, ..config }, drained)
+    }
+
+    fn open(config: Config, drained: bool) -> (World, Engine) {
         let bell = Bell(Arc::new(AtomicBool::new(false)));
-        let config = Config { clock: Clock::Manual, ..config };
         let shared =
             Arc::new(Shared::new(&config, drained, Box::new(bell.clone()), 1, u32::MAX).expect("models have memory"));
         let mut engine = Engine::new(&config, &shared);
