@@ -67,8 +67,8 @@ fn registered(model: &mut Model, wheel: &HostWheel, host: u32, said: &Announced,
     match wheel.inspect(said.handle) {
         Ok(status) => {
             let last_ms = status.last_seen.as_millis() as i64;
-            // Where all records that are free were used later than that, the host counts from the end of their use.
-            let stamp = if said.age_cut && last_ms > stamp { last_ms } else { stamp };
+            // Where each record was used, those that are free perhaps later than that, the host counts from the end of their use.
+            let stamp = if said.age_cut && last_ms > stamp && !model.has_fresh() { last_ms } else { stamp };
             model.begins(host, said.handle, last_ms, stamp, interval_ms);
         }
         Err(error) => model.broken(LIFE, || format!("host {host} registered: {error}")),

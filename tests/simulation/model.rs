@@ -15,6 +15,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 
 use super::oracle::{ObservedTime, Rules, back_off_ms};
 use super::plan::Plan;
+use crate::liveness::SPARE;
 use crate::{Handle, Verdict};
 
 /// One incarnation of a host.
@@ -243,6 +244,11 @@ impl Model {
 
     pub(super) fn departs(&mut self, last_ms: i64) {
         self.departed.push((self.counts.looks, last_ms));
+    }
+
+    /// Whether a record was never used.
+    pub(super) fn has_fresh(&self) -> bool {
+        self.ended.len() < self.rules.max_hosts + SPARE
     }
 
     /// Records in use: at least, and at most, because those of hosts that left come back during a look.
