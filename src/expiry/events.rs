@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 
 use super::{Stage, mark_superseded};
 use crate::event::{Event, EventKind, GuardEvent};
-use crate::liveness::Shared;
+use crate::liveness::{EventQueue, Shared};
 use crate::sync::Arc;
 
 /// An eventfd: readable while raised.
@@ -79,7 +79,7 @@ impl Events {
         for event in into[before..].iter_mut().filter(|event| event.kind == EventKind::Leave) {
             mark_superseded(&self.shared, event);
         }
-        if !queue.is_empty() || self.shared.clock.is_closed() {
+        if queue.waiting() > 0 || self.shared.clock.is_closed() {
             self.signal.raise();
         }
         let drained = &into[before..];
@@ -91,14 +91,14 @@ impl Events {
 
     /// How many events wait to be drained; guard events are not counted.
     pub fn waiting(&self) -> usize {
-        self.shared.queue.as_ref().map_or(0, |queue| queue.len())
+        self.shared.queue.as_ref().map_or(0, EventQueue::waiting)
     }
 
     /// Whether the wheel is closed, or dropped, and all its events were drained: no more will come. (Guard events may still wait.)
     pub fn is_closed(&self) -> bool {
         // In this order: events that are made before the observer's end are in the queue when it is asked.
         let over = self.shared.clock.is_closed() && self.stage.is_over();
-        over && self.shared.queue.as_ref().is_none_or(|queue| queue.is_empty())
+        over && self.shared.queue.as_ref().is_none_or(|queue| queue.waiting() == 0)
     }
 
     /// Moves at most `limit` waiting guard events to the end of `into`, fewer if there is no memory for them, and returns how

@@ -59,7 +59,7 @@ use crate::tick::{Tick, tick_floor, ticks_ceil, ticks_floor};
 pub(crate) use engine::Engine;
 use outstanding::Outstanding;
 pub(crate) use past::{Earlier, Past, SUSPICIOUS};
-use queue::EventQueue;
+pub(crate) use queue::EventQueue;
 use registration::Registered;
 pub(crate) use registration::SPARE;
 use renew::Call;

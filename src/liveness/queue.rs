@@ -1,7 +1,7 @@
 //! The queue in which events wait to be drained. It grows as events come, up to a limit, and may be refused memory.
 //!
 //! One thread pushes, after it [reserved](EventQueue::reserve) the room; one takes. Both hold a lock while they move events and never
-//! longer; how many events there are is known without it.
+//! longer; whether it is full is known without it.
 
 use std::collections::VecDeque;
 
@@ -28,12 +28,9 @@ impl EventQueue {
         self.count.load(Ordering::Relaxed) >= self.limit
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed) as usize
+    /// How many events can be taken.
+    pub(crate) fn waiting(&self) -> usize {
+        lock_plain(&self.events).len()
     }
 
     /// Makes sure that there is memory for another event; false if the system refuses it. For the thread that pushes.
@@ -54,7 +51,7 @@ impl EventQueue {
 
     /// Moves the oldest events to the end of `into`, at most `limit`, and fewer if there is no memory for them. Returns how many.
     pub(crate) fn take(&self, into: &mut Vec<Event>, limit: usize) -> usize {
-        let mut taken = limit.min(self.len());
+        let mut taken = limit.min(self.waiting());
         if into.try_reserve(taken).is_err() {
             taken = taken.min(into.capacity() - into.len());
         }
