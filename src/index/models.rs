@@ -249,7 +249,7 @@ fn late_helper() {
 
 #[test]
 fn loom_a_late_helper_changes_nothing() {
-    explore(deep(4), late_helper);
+    explore(deep(3), late_helper);
 }
 
 /// As above, and the helper finds a record in the old bucket that is another host's meanwhile, one that would move.
@@ -267,7 +267,7 @@ fn late_helper_of_another_host() {
 
 #[test]
 fn loom_a_late_helper_moves_no_other_host() {
-    explore(deep(4), late_helper_of_another_host);
+    explore(deep(3), late_helper_of_another_host);
 }
 
 /// A host that moves goes while its bucket is split, and its record is entered for one that stays, into the slot that was emptied.
