@@ -11,7 +11,16 @@ const LIMIT: Duration = Duration::from_secs(900);
 
 /// The bound of the models with most steps: one preemption less, unless `HOSTWHEEL_MODELS_DEEP` is set, as `.ci/long` does.
 pub(crate) fn deep(preemptions: usize) -> Option<usize> {
-    Some(if std::env::var_os("HOSTWHEEL_MODELS_DEEP").is_some() { preemptions } else { preemptions - 1 })
+    Some(if is_deep() { preemptions } else { preemptions - 1 })
+}
+
+/// As [`deep`], of those that would take minutes even so: two preemptions less.
+pub(crate) fn deepest(preemptions: usize) -> Option<usize> {
+    Some(if is_deep() { preemptions } else { preemptions - 2 })
+}
+
+fn is_deep() -> bool {
+    std::env::var_os("HOSTWHEEL_MODELS_DEEP").is_some()
 }
 
 /// Explores `f` with at most `preemptions`, `None` for all interleavings; fewer where `LOOM_MAX_PREEMPTIONS` says so.

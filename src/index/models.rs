@@ -9,7 +9,7 @@ use super::hash::HashId;
 use super::table::{LOAD, Table};
 use super::{Index, Refusal};
 use crate::canary::Canary;
-use crate::exploring::{deep, explore, must_fail};
+use crate::exploring::{deep, deepest, explore, must_fail};
 use crate::pause::with_looks;
 use crate::record::{Handle, Slab};
 use crate::sync::Arc;
@@ -162,7 +162,7 @@ fn look_up_among_others() {
 
 #[test]
 fn loom_whoever_is_there_is_found_whatever_the_others_do() {
-    explore(deep(3), look_up_among_others);
+    explore(deepest(3), look_up_among_others);
 }
 
 /// A full bucket: one enters another host, for which the table grows, while a host that will move is removed.
@@ -249,7 +249,7 @@ fn late_helper() {
 
 #[test]
 fn loom_a_late_helper_changes_nothing() {
-    explore(deep(3), late_helper);
+    explore(deepest(4), late_helper);
 }
 
 /// As above, and the helper finds a record in the old bucket that is another host's meanwhile, one that would move.
@@ -267,7 +267,7 @@ fn late_helper_of_another_host() {
 
 #[test]
 fn loom_a_late_helper_moves_no_other_host() {
-    explore(deep(3), late_helper_of_another_host);
+    explore(deepest(4), late_helper_of_another_host);
 }
 
 /// A host that moves goes while its bucket is split, and its record is entered for one that stays, into the slot that was emptied.
