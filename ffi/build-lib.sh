@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds the C libraries: libhostwheel.so.0 with its links, and libhostwheel.a, prelinked so that it exports hostwheel_* only and
-# links beside another static library written in Rust. Usage: ffi/build-lib.sh [folder] (default target/c). Prints the folder.
-# For another machine: CARGO_BUILD_TARGET says which (default folder target/c-<target>), CROSS_COMPILE what the names of its
-# tools begin with, as in aarch64-linux-gnu-.
+# Builds the C libraries: libhostwheel.so.0 with its links, and libhostwheel.a, prelinked so that it exports hostwheel_*
+# only and links beside another static library written in Rust. Prints the folder.
+# Usage: ffi/build-lib.sh [folder] (default target/c)
+# For another machine: CARGO_BUILD_TARGET says which (default folder target/c-<target>), CROSS_COMPILE what the names of
+# its tools begin with, as in aarch64-linux-gnu-.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # Standard output is for the folder's name alone.

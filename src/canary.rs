@@ -104,7 +104,7 @@ pub(crate) enum Canary {
     UnfrozenSplit,
     /// Whoever helps to split a bucket does not look whether that was done meanwhile.
     LateHelper,
-    /// Whoever helps to split a bucket does not look whether a record that it asked had moved and gone meanwhile.
+    /// A helper of a split does not look whether a record that it asked had moved and gone meanwhile.
     TrustedRecord,
     /// A slot that a split has emptied is claimed under a control word from before the split.
     EarlyClaim,

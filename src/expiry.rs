@@ -296,7 +296,7 @@ pub(crate) fn start(config: &Config, seed: u32, delivery: Delivery) -> io::Resul
         Builder::new().name("hostwheel".into()).stack_size(config.stack_size).spawn(|| observe(observer))
     });
     let threaded = Threaded { shared, stage, thread: spawned? };
-    // What a thread needs memory for in its beginning, it has then.
+    // The thread has allocated all that its start needs by then.
     threaded.stage.wait_for_start();
     Ok(threaded)
 }

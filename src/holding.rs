@@ -1,5 +1,6 @@
 //! Threads of tests that are held at points of their way, while others go on.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -17,18 +18,19 @@ pub(crate) struct Held<R> {
 }
 
 /// Has this thread wait at the next one of the points, and then at those after it.
-fn wait_at(points: &'static [Point], arrive: Sender<Point>, told: Receiver<()>) {
-    let Some((&point, rest)) = points.split_first() else { return };
+fn wait_at(mut points: VecDeque<Point>, arrive: Sender<Point>, told: Receiver<()>) {
+    let Some(point) = points.pop_front() else { return };
     at(point, move || {
         arrive.send(point).expect("the test listens");
         told.recv().expect("the test goes on");
-        wait_at(rest, arrive, told);
+        wait_at(points, arrive, told);
     });
 }
 
 impl<R: Send + 'static> Held<R> {
     /// Runs `act` on a thread of its own up to the first of the points.
-    pub(crate) fn at(points: &'static [Point], act: impl FnOnce() -> R + Send + 'static) -> Held<R> {
+    pub(crate) fn at(points: impl AsRef<[Point]>, act: impl FnOnce() -> R + Send + 'static) -> Held<R> {
+        let points: VecDeque<Point> = points.as_ref().iter().copied().collect();
         let ((arrive, arrived), (go_on, told)) = (channel(), channel());
         let thread = thread::spawn(move || {
             wait_at(points, arrive, told);

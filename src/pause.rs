@@ -168,6 +168,7 @@ impl Point {
                 | Named
                 | Visiting
                 | Due
+                | Retrying
                 | Lost
                 | Drained
         )

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-/// What stands before the bytes.
+/// The count of references and the length, before the bytes.
 struct Header {
     references: AtomicUsize,
     length: usize,

@@ -68,8 +68,8 @@ pub struct Events {
 
 impl Events {
     /// Moves at most `limit` waiting events to the end of `into`, fewer if there is no memory for them, and returns how many.
-    /// Holds a lock while it moves them. After close it gives out what was made before; then [`is_closed`](Self::is_closed) says that no more will come, and the descriptor stays
-    /// readable.
+    /// Holds a lock while it moves them. After close it gives out what was made before; then [`is_closed`](Self::is_closed)
+    /// says that no more will come, and the descriptor stays readable.
     pub fn drain(&mut self, into: &mut Vec<Event>, limit: usize) -> usize {
         let Some(queue) = &self.shared.queue else { return 0 };
         // Lowered first: an event pushed after the last pop raises it again.

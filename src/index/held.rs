@@ -110,7 +110,7 @@ fn id_of(number: u8, tag: u8, bits: u64) -> [u8; 12] {
     id
 }
 
-/// Whoever looks an id up has read the record of its entry and is held, while the host goes.
+/// A look-up has read the record of an entry and is held, while the host goes.
 #[test]
 fn a_look_up_does_not_take_the_next_incarnation_for_the_entered_one() {
     let world = Arc::new(World::new(10_000));
@@ -132,7 +132,7 @@ fn a_registrant_does_not_meet_the_next_incarnation_of_a_host_that_has_gone() {
     assert_eq!(world.get(&id(0, false)), Some(came));
 }
 
-/// Whoever looks an id up has read the level and is held. Then the table grows, a split is held before it unfreezes the old bucket,
+/// A look-up has read the level and is held. Then the table grows, a split is held before it unfreezes the old bucket,
 /// and the host, which has moved, goes.
 #[test]
 fn a_look_up_by_an_old_level_does_not_believe_a_frozen_bucket() {

@@ -312,7 +312,7 @@ fn loom_a_walk_shows_each_host_once() {
     });
 }
 
-/// Whoever looks is interrupted between each look and what it does about it.
+/// A look-up is interrupted between each look and what it does about it.
 #[test]
 fn loom_every_look_of_an_entry_may_be_interrupted() {
     with_looks(|| explore(deep(3), two_of_one_id));

@@ -10,6 +10,7 @@ use super::world::World;
 use crate::canary::{Canary, with};
 use crate::pause::{Point, at};
 use crate::record::Handle;
+use crate::simulation::rng::Rng;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// Buckets at the beginning, as a power of two.
@@ -19,22 +20,6 @@ const GROWTHS: u32 = 4;
 /// Hosts that come to one bucket before it is split, and how many of them are removed meanwhile.
 const COME: usize = 12;
 const GO: usize = 8;
-
-/// A sequence of numbers that look random: Marsaglia's xorshift.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-}
 
 /// Where a removal is held.
 const REMOVING: [Point; 2] = [Point::Searching, Point::Removing];
@@ -88,17 +73,17 @@ impl Remover {
 
 /// A table that grows, one bucket of it at a time under removals. Whether all is as it must be.
 fn table(seed: u64, bug: Option<Canary>) -> bool {
-    let mut random = Random(seed);
+    let mut random = Rng::new(seed);
     let world = Arc::new(World::new(1 << (FIRST_LEVEL + GROWTHS + 1)));
     let remover = Remover::start(world.clone(), bug);
     let mut known: Vec<([u8; 12], Handle)> = Vec::new();
     let mut well = true;
     for (growth, level) in (FIRST_LEVEL..FIRST_LEVEL + GROWTHS).enumerate() {
-        let bucket = random.below(1 << level) as u64;
+        let bucket = random.below(1 << level);
         // Hosts of the bucket, about half of which the next split moves.
         let mut fresh = |number: usize| {
             let mut id = [0; 12];
-            let hash = bucket | (random.below(1 << 20) as u64) << level;
+            let hash = bucket | random.below(1 << 20) << level;
             // It loses its lowest eleven bits to the length.
             id[..8].copy_from_slice(&(hash << 11).to_le_bytes());
             id[8..].copy_from_slice(&((growth * 100 + number) as u32).to_le_bytes());
@@ -110,11 +95,11 @@ fn table(seed: u64, bug: Option<Canary>) -> bool {
         let come: Vec<_> = ids.iter().map(enter).collect();
         let gate = Arc::new(Gate::default());
         let go: Vec<Handle> = come[..GO].iter().map(|(_, handle)| *handle).collect();
-        remover.lots.send((go, random.of(&REMOVING), gate.clone())).expect("it lives");
+        remover.lots.send((go, random.pick(&REMOVING), gate.clone())).expect("it lives");
         Gate::wait_for(&gate.held);
         world.grow(level + 1);
         let opened = gate.clone();
-        at(random.of(&SPLITTING), move || {
+        at(random.pick(&SPLITTING), move || {
             opened.open.store(true, Ordering::Release);
             thread::yield_now();
         });
@@ -144,22 +129,18 @@ fn table(seed: u64, bug: Option<Canary>) -> bool {
     well
 }
 
-fn seed(number: u64) -> u64 {
-    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 #[test]
 fn removals_against_splits_lose_nothing() {
     const EACH: u64 = GROWTHS as u64 * GO as u64;
     let asked: Option<u64> = std::env::var("HOSTWHEEL_REMOVALS").ok().and_then(|removals| removals.parse().ok());
     let tables = asked.unwrap_or(10_000).div_ceil(EACH);
-    let wrong = (1..=tables).filter(|number| !table(seed(*number), None)).count();
+    let wrong = (1..=tables).filter(|number| !table(*number, None)).count();
     println!("{} removals in {tables} tables, {wrong} of which are wrong", tables * EACH);
     assert_eq!(wrong, 0);
 }
 
 #[test]
 fn a_removal_that_believes_what_it_does_not_find_is_noticed() {
-    let noticed = (1..=20).any(|number| !table(seed(number), Some(Canary::TrustedAbsence)));
+    let noticed = (1..=20).any(|number| !table(number, Some(Canary::TrustedAbsence)));
     assert!(noticed, "the canary was not noticed");
 }

@@ -1,24 +1,19 @@
 //! Real threads, one of them held back at each step of each operation, while the others still finish: what "lock-free"
 //! promises. Afterwards the books must balance: every incarnation ended in one goodbye or one leave.
 
-#[cfg(not(shuttle))]
 mod looks;
 
 use std::collections::HashSet;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::{Announced, Engine, Outcome, Shared, Wake};
 use crate::config::{Brake, Clock, Config};
 use crate::event::{Event, EventKind, Verdict};
-use crate::pause::{self, Point};
+use crate::holding::Held;
+use crate::pause::Point;
 use crate::record::Handle;
 use crate::sync::Arc;
 use crate::tick::TICK_NS;
-
-/// Longer than any of these operations takes by orders of magnitude; only a failing test waits for it.
-const STUCK: Duration = Duration::from_secs(20);
 
 struct Nobody;
 
@@ -150,37 +145,6 @@ fn step(shared: &Shared, engine: &mut Engine) -> Vec<Event> {
     }
 }
 
-/// A thread held at a point.
-struct Held<R> {
-    resume: mpsc::Sender<()>,
-    thread: JoinHandle<R>,
-}
-
-impl<R> Held<R> {
-    /// Runs `act` on a thread of its own up to `point`.
-    fn at(point: Point, act: impl FnOnce() -> R + Send + 'static) -> Held<R>
-    where
-        R: Send + 'static,
-    {
-        let (reached, wait) = mpsc::channel();
-        let (resume, resumed) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            pause::at(point, move || {
-                reached.send(()).expect("the test waits");
-                resumed.recv().expect("the test resumes it");
-            });
-            act()
-        });
-        wait.recv_timeout(STUCK).unwrap_or_else(|_| panic!("the operation did not come to {point:?}"));
-        Held { resume, thread }
-    }
-
-    fn resume(self) -> R {
-        self.resume.send(()).expect("it is held");
-        self.thread.join().expect("it returns")
-    }
-}
-
 #[test]
 fn an_announcer_of_a_known_host_may_be_held_at_any_step() {
     use Point::*;
@@ -189,12 +153,12 @@ fn an_announcer_of_a_known_host_may_be_held_at_any_step() {
             let (mut world, mut engine) = World::new();
             let shared = world.shared.clone();
             // A shorter interval, so that there is something to report.
-            let held = Held::at(point, move || announce(&shared, 0, 5));
+            let held = Held::at([point], move || announce(&shared, 0, 5));
             world.others_carry_on(0);
             world.advance(&mut engine, 1);
             // Held past its TTL and grace: the host may leave under its announcer, and the others do in time.
             world.advance(&mut engine, resume_at);
-            world.began.insert(held.resume().handle);
+            world.began.insert(held.finish().handle);
             world.balance(&mut engine);
         }
     }
@@ -208,11 +172,11 @@ fn an_announcer_may_be_held_across_a_stop_of_the_observer() {
     for point in [LookedUp, WordRead, Stamped, Heard] {
         let (mut world, mut engine) = World::watched(Duration::from_secs(1));
         let shared = world.shared.clone();
-        let held = Held::at(point, move || announce(&shared, 0, 10));
+        let held = Held::at([point], move || announce(&shared, 0, 10));
         // A minute in which nobody looks, and then a look.
         assert!(world.advance(&mut engine, 60).is_empty(), "{point:?}");
         assert_eq!(world.shared.stats().away, Duration::from_millis(59_250));
-        let handle = held.resume().handle;
+        let handle = held.finish().handle;
         let status = world.shared.inspect(handle).expect("it is alive");
         assert!(status.last_seen <= Duration::from_millis(750), "{point:?}: {status:?}");
         // From then on half a second at a time: it lives for its TTL and grace, to the half second.
@@ -237,11 +201,11 @@ fn a_registrant_may_be_held_at_any_step() {
         for resume_at in [1, 40] {
             let (mut world, mut engine) = World::new();
             let shared = world.shared.clone();
-            let held = Held::at(point, move || announce(&shared, 50, 5));
+            let held = Held::at([point], move || announce(&shared, 50, 5));
             world.others_carry_on(50);
             world.advance(&mut engine, 1);
             world.advance(&mut engine, resume_at);
-            world.began.insert(held.resume().handle);
+            world.began.insert(held.finish().handle);
             world.balance(&mut engine);
         }
     }
@@ -255,7 +219,7 @@ fn a_replacer_may_be_held_at_any_step() {
             let (mut world, mut engine) = World::new();
             let shared = world.shared.clone();
             let before = shared.find(&[3]).expect("the host is known");
-            let held = Held::at(point, move || {
+            let held = Held::at([point], move || {
                 shared.replace(&[3], Duration::from_secs(10).into(), 7).expect("there is room")
             });
             let found = world.shared.find(&[3]).expect("the id is known at each moment");
@@ -263,7 +227,7 @@ fn a_replacer_may_be_held_at_any_step() {
             world.others_carry_on(3);
             world.advance(&mut engine, 1);
             world.advance(&mut engine, resume_at);
-            let replaced = held.resume();
+            let replaced = held.finish();
             world.began.insert(replaced.announced.handle);
             world.said_goodbye.extend(replaced.ended.map(|(handle, _)| handle));
             world.balance(&mut engine);
@@ -278,10 +242,10 @@ fn a_registrant_may_be_held_while_it_takes_a_record() {
     world.leave(6);
     world.advance(&mut engine, 1);
     let shared = world.shared.clone();
-    let held = Held::at(Point::Popping, move || announce(&shared, 50, 5));
+    let held = Held::at([Point::Popping], move || announce(&shared, 50, 5));
     world.others_carry_on(0);
     world.advance(&mut engine, 2);
-    world.began.insert(held.resume().handle);
+    world.began.insert(held.finish().handle);
     world.balance(&mut engine);
 }
 
@@ -291,10 +255,10 @@ fn a_leaver_may_be_held_at_any_step() {
         let (mut world, mut engine) = World::new();
         let handle = world.shared.find(&[0]).expect("the host is known");
         let shared = world.shared.clone();
-        let held = Held::at(point, move || shared.leave_handle(handle));
+        let held = Held::at([point], move || shared.leave_handle(handle));
         world.others_carry_on(0);
         world.advance(&mut engine, 1);
-        if held.resume().is_ok() {
+        if held.finish().is_ok() {
             world.said_goodbye.insert(handle);
         }
         world.balance(&mut engine);
@@ -313,14 +277,14 @@ fn the_observer_may_be_held_at_any_step() {
             assert_eq!(world.announce(id, 10).outcome, Outcome::Recovered);
         }
         let shared = world.shared.clone();
-        let held = Held::at(point, move || {
+        let held = Held::at([point], move || {
             let events = advance(&shared, &mut engine, 30);
             engine.may_sleep(&shared, engine.next_look());
             engine.awake(&shared);
             (events, engine)
         });
         world.others_carry_on(0);
-        let (events, mut engine) = held.resume();
+        let (events, mut engine) = held.finish();
         world.fired.extend(events.iter().filter(|e| e.kind() == EventKind::Leave).map(Event::handle));
         world.balance(&mut engine);
     }
@@ -330,7 +294,7 @@ fn the_observer_may_be_held_at_any_step() {
 fn a_registration_held_before_its_report_is_saved_by_any_later_announce() {
     let (mut world, mut engine) = World::new();
     let shared = world.shared.clone();
-    let held = Held::at(Point::Reporting, move || announce(&shared, 50, 5));
+    let held = Held::at([Point::Reporting], move || announce(&shared, 50, 5));
     world.advance(&mut engine, 1);
     let handle = world.shared.find(&[50]).expect("the registration took effect");
     world.began.insert(handle);
@@ -339,7 +303,7 @@ fn a_registration_held_before_its_report_is_saved_by_any_later_announce() {
     world.shared.renew(handle, Duration::ZERO).expect("the host is alive");
     world.advance(&mut engine, 1);
     assert!(world.shared.inspect(handle).is_ok_and(|status| status.next_look.is_some()));
-    held.resume();
+    held.finish();
     world.balance(&mut engine);
 }
 
@@ -348,12 +312,12 @@ fn a_registration_held_before_its_report_is_saved_by_any_later_announce() {
 fn a_registration_held_before_its_report_is_not_taken_for_lost() {
     let (mut world, mut engine) = World::new();
     let shared = world.shared.clone();
-    let held = Held::at(Point::Reporting, move || announce(&shared, 50, 5));
+    let held = Held::at([Point::Reporting], move || announce(&shared, 50, 5));
     world.advance(&mut engine, 330);
     let handle = world.shared.find(&[50]).expect("overdue, and nobody has placed it yet");
     assert_eq!(world.shared.inspect(handle).map(|status| status.next_look), Ok(None));
     assert_eq!((world.shared.stats().sweeps, world.shared.stats().rescues), (1, 0));
-    world.began.insert(held.resume().handle);
+    world.began.insert(held.finish().handle);
     world.balance(&mut engine);
 }
 
@@ -364,10 +328,10 @@ fn a_host_whose_suspect_event_is_just_being_drained_is_not_taken_for_lost() {
     // All are due, and wait for their suspect events to be drained.
     world.advance_drained(&mut engine, 299);
     let shared = world.shared.clone();
-    let held = Held::at(Point::Reporting, move || drain(&shared));
+    let held = Held::at([Point::Reporting], move || drain(&shared));
     world.advance_drained(&mut engine, 330);
     assert_eq!(world.shared.stats().sweeps, 1);
-    held.resume();
+    held.finish();
     for seconds in [331, 332] {
         world.advance_drained(&mut engine, seconds);
         for event in drain(&world.shared).iter().filter(|event| event.kind() == EventKind::Leave) {

@@ -20,7 +20,7 @@
 mod engine;
 mod guards;
 mod handing;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod held;
 #[cfg(all(test, loom))]
 mod models;

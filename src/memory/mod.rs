@@ -77,7 +77,9 @@ pub(crate) const fn is_refused() -> bool {
 }
 
 #[cfg(test)]
-pub(crate) use refusing::{is_refused, refuse};
+pub(crate) use refusing::is_refused;
+#[cfg(all(test, not(any(loom, shuttle))))]
+pub(crate) use refusing::refuse;
 
 #[cfg(test)]
 mod refusing {
@@ -88,6 +90,7 @@ mod refusing {
     }
 
     /// Has the next `times` requests of this thread refused.
+    #[cfg(not(any(loom, shuttle)))]
     pub(crate) fn refuse(times: u32) {
         REFUSALS.set(times);
     }

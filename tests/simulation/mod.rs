@@ -34,7 +34,7 @@ mod oracle;
 mod pitfalls;
 mod plan;
 mod rig;
-mod rng;
+pub(crate) mod rng;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;

@@ -66,6 +66,16 @@ fn loom_canary_no_fence_between_alarm_and_bitmap() {
     must_fail(Canary::NoSleepFence, None, one_announcer_shortens);
 }
 
+/// The thread visits a host that is due by an old deadline, while an announcer shortens the host's interval.
+fn hint_upward_while_shortened(world: &World, engine: &mut Engine, host: Handle) {
+    let shared = world.shared.clone();
+    let announcer = thread::spawn(move || announce(&shared, 0, 1));
+    run(&world.shared, engine);
+    announcer.join().expect("the announcer returns");
+    run(&world.shared, engine);
+    assert!(world.armed(host) <= world.due(host), "the thread would look too late");
+}
+
 /// The thread visits a renewed host and hints it upward while an announcer shortens its interval.
 fn a_renewed_host_is_hinted_upward_while_it_is_shortened() {
     let (world, mut engine) = World::plain();
@@ -74,13 +84,8 @@ fn a_renewed_host_is_hinted_upward_while_it_is_shortened() {
     world.shared.clock.set_manual(15_000 * TICK_NS);
     world.announce(0, 10);
     world.shared.clock.set_manual(20_000 * TICK_NS);
-    let shared = world.shared.clone();
-    let announcer = thread::spawn(move || announce(&shared, 0, 1));
     // Due by the old deadline; the new one is 35 s, or 22 s after the announce.
-    run(&world.shared, &mut engine);
-    announcer.join().expect("the announcer returns");
-    run(&world.shared, &mut engine);
-    assert!(world.armed(host) <= world.due(host), "the thread would look too late");
+    hint_upward_while_shortened(&world, &mut engine, host);
 }
 
 /// The same by the processor's counter, by which an announce takes its shortest way.
@@ -98,12 +103,7 @@ fn a_renewed_host_is_hinted_upward_while_a_plain_announce_shortens_it() {
     }
     pass(20_000);
     assert!(world.shared.clock.plain_stamp().is_some(), "the counter makes the stamps");
-    let shared = world.shared.clone();
-    let announcer = thread::spawn(move || announce(&shared, 0, 1));
-    run(&world.shared, &mut engine);
-    announcer.join().expect("the announcer returns");
-    run(&world.shared, &mut engine);
-    assert!(world.armed(host) <= world.due(host), "the thread would look too late");
+    hint_upward_while_shortened(&world, &mut engine, host);
 }
 
 #[test]
